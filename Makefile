@@ -1,0 +1,29 @@
+# `make demo` runs the main job, `make test` the tests; both set up first.
+PYTHON ?= python3
+SPINELOSS := .venv/bin/spineloss
+DEMO := build/demo
+
+.PHONY: setup demo test
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# DATA=folder runs the same study on your own volumes.
+demo: setup
+ifdef DATA
+	$(SPINELOSS) data check "$(DATA)"
+	$(SPINELOSS) study run demo --data "$(DATA)" --output $(DEMO)/study-own
+else
+	$(SPINELOSS) data phantom $(DEMO)/phantom
+	$(SPINELOSS) data check $(DEMO)/phantom
+	$(SPINELOSS) study run demo --data $(DEMO)/phantom --output $(DEMO)/study
+endif
+
+test: setup
+	.venv/bin/ruff check .
+	.venv/bin/pytest --durations=10

@@ -1,0 +1,236 @@
+"""The command line: parse, call, print. Heavy modules are imported where they are used, so that --help is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from spineloss.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Which segmentation loss trains best on your 3D MRI data, and how sure is that?",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, or generate a phantom.")
+study_app = typer.Typer(
+    no_args_is_help=True, help="Run a cross-validated study of losses and read its results."
+)
+app.add_typer(data_app, name="data")
+app.add_typer(study_app, name="study")
+
+console = Console(highlight=False, soft_wrap=True)
+FAILED = 1
+STOPPED = 130
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"spineloss: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print("spineloss: stopped; the same command goes on from here.", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def _say(line: str) -> None:
+    # Markup stays off: a case or method may be named "[red]".
+    console.print(line, markup=False)
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of volumes, or a CSV manifest.")],
+) -> None:
+    """Print the cases of a folder and every problem found.
+
+    Example: [bold]spineloss data check volumes/[/bold]
+    """
+    _say(f"Checking {source}")
+    from spineloss.data.check import check
+
+    report = check(source)
+    console.print(report.table())
+    for problem in report.problems:
+        _say(f"{problem.case}: {problem.sentence}")
+    _say(f"{len(report.rows)} cases, {len(report.problems)} problems")
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
+@data_app.command("phantom")
+def data_phantom(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where images/ and masks/ are written.")],
+    anatomy: Annotated[str, typer.Option(help="lumbar or cervical.")] = "lumbar",
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 18,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
+) -> None:
+    """Generate spine MRI volumes with their masks.
+
+    Example: [bold]spineloss data phantom phantom/ --anatomy cervical --cases 12[/bold]
+    """
+    _say(f"Generating {cases} {anatomy} phantoms in {folder}")
+    from spineloss.data.phantom import write_phantom
+
+    write_phantom(folder, anatomy, cases=cases, seed=seed)
+
+
+@study_app.command("run")
+def study_run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY_FILE", help="A study file, a preset's name, or a study folder to go on with."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The study's folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")
+    ] = None,
+) -> None:
+    """Train every method on every fold, whatever is not done yet, and print the table.
+
+    Example: [bold]spineloss study run lumbar --data volumes/ --method dice --method "0.8*dice + 0.2*boundary" -o study/[/bold]
+    """
+    _say(f"Loading {source}")
+    from spineloss.study import specification
+    from spineloss.study.engine import run_study
+
+    folder = Path(source)
+    if (folder / "study.yaml").exists():
+        output, source = output or folder, str(folder / "study.yaml")
+    overrides: dict[str, Any] = {"data": data} if data else {}
+    if method:
+        overrides["methods"] = method
+    study = specification.load(source, overrides)
+    output = output or Path(Path(source).stem)
+    failed = _follow(run_study(study, output, _say), len(study.methods) * study.folds * study.epochs, output)
+    _print_table(output, "last", "text")
+    if failed:
+        _say(f"{failed} run(s) failed; the others are complete.")
+        raise typer.Exit(FAILED)
+
+
+def _follow(events: Any, total: int, folder: Path) -> int:
+    """Show the events of a study as they come, and count the failed runs."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    failed = 0
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("epochs", total=total)
+        for event in events:
+            place = f"{event.method} fold {event.fold}"
+            if event.epoch is None:
+                failed += 1
+                _say(f"{place}: failed: {event.reason}")
+                continue
+            bar.update(
+                task, completed=_epochs_done(folder), description=f"{place} loss {event.epoch.train_loss:.4f}"
+            )
+            if event.epoch.validation:
+                _say(_validation_line(place, event))
+    return failed
+
+
+def _epochs_done(folder: Path) -> int:
+    from spineloss.study.status import read_status
+
+    return sum(row.epochs_done for row in read_status(folder))
+
+
+def _validation_line(place: str, event: Any) -> str:
+    dice = [row["dice"] for row in event.epoch.validation if row["dice"] == row["dice"]]
+    score = f"validation Dice {100 * sum(dice) / len(dice):.2f}" if dice else "validation Dice undefined"
+    return f"{place}: epoch {event.epoch.epoch}/{event.epochs}, loss {event.epoch.train_loss:.4f}, {score}"
+
+
+@study_app.command("status")
+def study_status(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+) -> None:
+    """Show how far each run is and the time left.
+
+    Example: [bold]spineloss study status study/[/bold]
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from spineloss.study.status import read_status, seconds_left
+
+    rows = read_status(folder)
+    table = Table("method", "fold", "status", "epochs", "s/epoch")
+    for row in rows:
+        pace = "" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}"
+        status = row.status if row.reason is None else f"{row.status}: {row.reason}"
+        table.add_row(Text(row.method), str(row.fold), Text(status), f"{row.epochs_done}/{row.epochs}", pace)
+    console.print(table)
+    left = seconds_left(rows)
+    done = sum(row.status == "done" for row in rows)
+    _say(
+        f"{done} of {len(rows)} runs done"
+        + ("" if left is None else f", about {left / 60:.0f} min of training left")
+    )
+
+
+@study_app.command("table")
+def study_table(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    epoch: Annotated[
+        str,
+        typer.Option(
+            help="last; best (chosen by validation Dice); or optimistic (each metric's own best, as the seed did)."
+        ),
+    ] = "last",
+    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+) -> None:
+    """Print mean and standard deviation over folds by method and metric, the best in bold.
+
+    Example: [bold]spineloss study table study/ --epoch best --format latex[/bold]
+    """
+    _print_table(folder, epoch, format)
+
+
+def _print_table(folder: Path, epoch: str, format: str) -> None:
+    from spineloss.study.table import read_records, render, summarise
+
+    print(render(summarise(read_records(folder), epoch), format))
+
+
+@app.command("predict")
+def predict_command(
+    source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Volumes, DICOM series, or folders of them.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the masks, or a file for one input.")
+    ],
+    method: Annotated[
+        str | None, typer.Option(help="The study's method; its best by validation Dice if not given.")
+    ] = None,
+) -> None:
+    """Segment new volumes with trained networks: all folds averaged when given a study.
+
+    Example: [bold]spineloss predict study/ new.nii.gz -o masks/[/bold]
+    """
+    _say(f"Loading {source}")
+    from spineloss.study.prediction import Predictor, find_runs, predict
+
+    predictor = Predictor(find_runs(source, method))
+    _say(f"Predicting with {predictor.method}, {len(predictor.networks)} network(s)")
+    for prediction in predict(predictor, inputs, output):
+        _say(f"{prediction.mask}: {prediction.voxels} voxels, {prediction.seconds:.2f} s")

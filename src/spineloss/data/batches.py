@@ -1,0 +1,118 @@
+"""Training batches: shuffled, augmented, mixed, with the target's distance map where the loss needs one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from spineloss.data import augmentation
+from spineloss.data.dataset import Sample
+from spineloss.distance import signed_distance_maps
+from spineloss.seeding import generator
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Probabilities of each augmentation, and MixUp's alpha (Table A.6)."""
+
+    affine: float
+    noise: float
+    mixup: float
+    mixup_alpha: float
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a loss compares with: (N, C, *grid) masks, (N, 3) spacing in mm, and their distance map if needed."""
+
+    mask: torch.Tensor
+    spacing: torch.Tensor
+    map: torch.Tensor | None
+
+    def context(self) -> dict[str, torch.Tensor]:
+        """The keyword arguments a loss is called with, after logits and target."""
+        return {"spacing": self.spacing} | ({} if self.map is None else {"target_map": self.map})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (N, 1, *grid) and one or two targets with the shares their losses are mixed by.
+
+    MixUp mixes the losses, never the targets: a region loss of a mixed mask is not the mix of region losses.
+    """
+
+    image: torch.Tensor
+    targets: tuple[tuple[float, Target], ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        moved = tuple(
+            (
+                share,
+                replace(
+                    target,
+                    mask=target.mask.to(device),
+                    spacing=target.spacing.to(device),
+                    map=None if target.map is None else target.map.to(device),
+                ),
+            )
+            for share, target in self.targets
+        )
+        return Batch(self.image.to(device), moved)
+
+
+def training_batches(
+    samples: Sequence[Sample],
+    *,
+    size: int,
+    augment: Augment,
+    needs: frozenset[str],
+    key: tuple[int, int, int],
+) -> Iterator[Batch]:
+    """One epoch of batches; every draw is a function of `key` and the case.
+
+    Args:
+        samples: the training cases.
+        size: cases a batch; the last batch may be smaller.
+        augment: probabilities.
+        needs: of the loss; `target_map` asks for signed distance maps, made after augmentation.
+        key: (seed, fold, epoch).
+    """
+    order = generator(*key, "order").permutation(len(samples))
+    for start in range(0, len(samples), size):
+        chosen = [samples[index] for index in order[start : start + size]]
+        yield _mix(_collate(chosen, augment, needs, key), augment, key, chosen[0].case)
+
+
+def _collate(
+    samples: Sequence[Sample], augment: Augment, needs: frozenset[str], key: tuple[int, int, int]
+) -> tuple[torch.Tensor, Target]:
+    images, masks = [], []
+    for sample in samples:
+        random = generator(*key, sample.case)
+        affine = augmentation.draw_affine(random, augment.affine)
+        noise = augmentation.draw_noise(random, augment.noise)
+        image, mask = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
+        images.append(image)
+        masks.append(mask)
+    mask = torch.stack(masks).float()
+    spacing = torch.tensor([sample.spacing for sample in samples])
+    distances = signed_distance_maps(mask, spacing) if "target_map" in needs else None
+    return torch.stack(images), Target(mask, spacing, distances)
+
+
+def _mix(
+    unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str
+) -> Batch:
+    image, target = unmixed
+    mixup = augmentation.draw_mixup(
+        generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image)
+    )
+    if mixup is None:
+        return Batch(image, ((1.0, target),))
+    partner = list(mixup.partner)
+    other = Target(
+        target.mask[partner], target.spacing[partner], None if target.map is None else target.map[partner]
+    )
+    mixed = mixup.share * image + (1 - mixup.share) * image[partner]
+    return Batch(mixed, ((mixup.share, target), (1 - mixup.share, other)))

@@ -1,0 +1,83 @@
+"""Preprocessed cases and data reports on disk, so that a second run reads no original."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from spineloss.data.cases import Case
+from spineloss.data.check import Problem, Report, Row, check
+from spineloss.files import read_json, write_atomically, write_json
+
+VERSION = 1  # raise it when preprocessing or checking changes
+
+
+def default_folder() -> Path:
+    """`$SPINELOSS_CACHE`, or `spineloss` in the user's cache folder."""
+    chosen = os.environ.get("SPINELOSS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spineloss"
+
+
+def key_of(value: Any) -> str:
+    """A file name for plain data: the same data, the same name."""
+    return hashlib.sha256(json.dumps([VERSION, value], sort_keys=True).encode()).hexdigest()[:32]
+
+
+class Cache:
+    """A folder of tensors by content and of reports by the stamps (path, size, time) of the files reported on."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder()
+
+    def report(self, source: Path, cases: Sequence[Case]) -> Report:
+        """The check of `source`, done again only if one of its files changed."""
+        stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in cases]
+        path = self.folder / "reports" / f"{key_of([str(source.resolve()), stamps])}.json"
+        if path.exists():
+            return _report_from(read_json(path))
+        report = check(source)
+        write_json(path, dataclasses.asdict(report))
+        return report
+
+    def tensors(self, key: str) -> Path:
+        """Where the tensors of a key are, or will be."""
+        return self.folder / "cases" / f"{key}.safetensors"
+
+
+def _stamp(path: Path) -> list[Any]:
+    if path.is_dir():
+        return [_stamp(inner) for inner in sorted(path.iterdir())]
+    if not path.exists():
+        return [str(path)]
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _report_from(plain: dict[str, Any]) -> Report:
+    rows = [
+        Row(**{**row, "voxels": {int(label): count for label, count in row["voxels"].items()}})
+        for row in plain["rows"]
+    ]
+    return Report(
+        **{**plain, "rows": rows, "problems": [Problem(**problem) for problem in plain["problems"]]}
+    )
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors)))
+
+
+def read_tensor(path: Path, name: str) -> torch.Tensor:
+    """Read one tensor of a file, leaving the others unread."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name)

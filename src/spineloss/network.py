@@ -1,0 +1,94 @@
+"""The 3D U-Net of the seed's chapter 7, and any network of MONAI by name."""
+
+import inspect
+from difflib import get_close_matches
+
+import torch
+from monai.networks import nets
+from torch import nn
+
+from spineloss.errors import UserError
+
+
+def unet(width: int, channels: int) -> nn.Module:
+    """A 3D U-Net of five levels with `width`, 2, 4, 8, 16 times `width` channels.
+
+    Two 3x3x3 convolutions a level with instance norm and leaky ReLU (slope 0.01), max pooling down,
+    transposed convolution up, Kaiming initialisation.
+
+    Args:
+        width: channels of the first level, at least 1 (64 in the seed).
+        channels: output channels, one logit each.
+
+    Returns:
+        A module from (N, 1, Z, Y, X) images to (N, channels, Z, Y, X) logits.
+
+    References:
+        Çiçek et al., 3D U-Net, MICCAI 2016; He et al., Delving deep into rectifiers, ICCV 2015.
+    """
+    network = nets.BasicUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=channels,
+        features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
+        act=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+    )
+    network.apply(_initialise)
+    return network
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity="leaky_relu")
+        nn.init.zeros_(module.bias)
+
+
+def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed: int) -> nn.Module:
+    """A network by name, with initial weights that depend on `seed` alone.
+
+    Args:
+        name: `unet`, or a class of `monai.networks.nets` that needs no arguments but those below.
+        width: base width of the U-Net; MONAI's networks keep their own.
+        channels: output channels.
+        grid: (Z, Y, X) voxels of the input.
+        seed: of the initial weights.
+
+    Raises:
+        UserError: no such network, or it cannot be built for this grid.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == "unet":
+            return unet(width, channels)
+        network = _from_monai(name, channels, grid)
+    try:
+        with torch.no_grad():
+            shape = tuple(network(torch.zeros(1, 1, *grid)).shape)
+    except Exception as error:
+        raise UserError(
+            f"The network {name} does not run on the grid {list(grid)} ({error}): choose another."
+        ) from error
+    if shape != (1, channels, *grid):
+        raise UserError(
+            f"The network {name} gives logits of shape {shape}, not {(1, channels, *grid)}: choose another."
+        )
+    return network
+
+
+def _from_monai(name: str, channels: int, grid: tuple[int, int, int]) -> nn.Module:
+    known = {
+        key: value
+        for key, value in vars(nets).items()
+        if inspect.isclass(value) and issubclass(value, nn.Module)
+    }
+    if name not in known:
+        near = get_close_matches(name, ["unet", *known], n=1, cutoff=0.0)[0]
+        raise UserError(f"There is no network {name!r}; the nearest known one is {near!r}.")
+    offered = {"spatial_dims": 3, "in_channels": 1, "out_channels": channels, "img_size": grid}
+    accepted = inspect.signature(known[name]).parameters
+    try:
+        return known[name](**{key: value for key, value in offered.items() if key in accepted})
+    except Exception as error:
+        raise UserError(
+            f"MONAI's {name} cannot be built from its defaults ({error}): choose another network."
+        ) from error

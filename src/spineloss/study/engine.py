@@ -1,0 +1,213 @@
+"""Runs a study on this machine: prepares the data, trains what is not done yet, records what came out."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning_fabric import Fabric
+
+from spineloss import network
+from spineloss.data import dataset, folds
+from spineloss.data.batches import Augment, training_batches
+from spineloss.data.cache import Cache, write_tensors
+from spineloss.data.dataset import Dataset
+from spineloss.errors import UserError
+from spineloss.files import read_json, write_json, write_text
+from spineloss.losses import parse
+from spineloss.seeding import seed_of
+from spineloss.study.runs import Run, plain_epoch, signature
+from spineloss.study.specification import Method, Study, load
+from spineloss.study.table import write_table
+from spineloss.training.loop import Epoch, Settings, Training
+from spineloss.training.steps import LossNotFinite
+from spineloss.training.validation import validate
+
+
+@dataclass(frozen=True)
+class Event:
+    """An epoch done, or a run failed (then `epoch` is none and `reason` says why)."""
+
+    method: str
+    fold: int
+    epochs: int
+    epoch: Epoch | None = None
+    reason: str | None = None
+
+
+def run_study(
+    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None
+) -> Iterator[Event]:
+    """Train every run of a study that is not done, fold by fold, yielding each epoch as an event.
+
+    Killed at any moment and started again, it ends with the same numbers.
+
+    Args:
+        study: the resolved study.
+        folder: where its results go; it may hold an earlier, unfinished run of the same study.
+        progress: told in a line what is being done before training starts.
+        cache: of prepared cases; the user's by default.
+
+    Raises:
+        UserError: the data has problems, or the folder holds a study with other settings or data.
+    """
+    _claim(study, folder)
+    data = dataset.prepare(
+        study.data,
+        grid=study.grid,
+        labels=study.labels,
+        target=study.target,
+        leave_out=study.leave_out,
+        cache=cache or Cache(),
+        progress=progress,
+    )
+    split = _folds(study, data, folder)
+    device = Fabric().device
+    fabric = Fabric(
+        accelerator=device.type, devices=1, precision="16-mixed" if device.type == "cuda" else "32-true"
+    )
+    for fold, validation in enumerate(split):
+        for order, method in enumerate(study.methods):
+            yield from _run(study, method, order, fold, validation, data, folder, fabric)
+            write_table(folder)
+
+
+def _claim(study: Study, folder: Path) -> None:
+    path = folder / "study.yaml"
+    if path.exists():
+        before = load(path).training()
+        changed = sorted(key for key, value in study.training().items() if before[key] != value)
+        if changed:
+            key = changed[0]
+            raise UserError(
+                f"{folder} holds a study with {key}: {before[key]}, not {study.training()[key]}: "
+                "choose another folder, or the same settings."
+            )
+    plain = study.plain() | {"data": str(study.data.resolve())}
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None))
+
+
+def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
+    path = folder / "folds.json"
+    wanted = {
+        "seed": study.seed,
+        "data": data.digest,
+        "channels": list(data.channels),
+        "orientation": data.orientation,
+        "folds": folds.split(list(data.samples), study.folds, study.seed),
+    }
+    if path.exists() and read_json(path) != wanted:
+        raise UserError(f"{study.data} is not the data that {folder} was begun with: choose another folder.")
+    write_json(path, wanted)
+    return wanted["folds"]
+
+
+def _run(
+    study: Study,
+    method: Method,
+    order: int,
+    fold: int,
+    validation: list[str],
+    data: Dataset,
+    folder: Path,
+    fabric: Fabric,
+) -> Iterator[Event]:
+    run = Run.of(folder, method.name, fold)
+    loss = parse(method.loss)
+    record: dict[str, Any] = {
+        "method": method.name,
+        "loss": str(loss),
+        "order": order,
+        "fold": fold,
+        "signature": signature(study.training(), str(loss), fold, data.digest),
+        "specification": study.training(),
+        "channels": list(data.channels),
+        "orientation": data.orientation,
+        "versions": _versions(),
+        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.machine(),
+    }
+    before = run.record()
+    same = before.get("signature") == record["signature"]
+    if before["status"] == "done" and same:
+        if before["order"] != order:
+            run.write_record(before | {"order": order})
+        return
+    if not same:
+        run.remove_progress()
+    training = _training(study, loss, fold, validation, data, fabric)
+    epochs: list[dict[str, Any]] = []
+    resumed = run.read_progress()
+    if resumed is not None:
+        state, epochs = resumed
+        training.load(state)
+    started = time.time()
+    run.write_record(record | {"status": "running", "reason": None, "started": started})
+    try:
+        for epoch in training.epochs():
+            epochs.append(plain_epoch(epoch))
+            run.write_progress(training.state(), epochs)
+            yield Event(method.name, fold, study.epochs, epoch)
+    except (LossNotFinite, MemoryError, RuntimeError) as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        # Deterministic training would fail at the same step again: the next attempt starts anew.
+        run.remove_progress()
+        run.write_record(record | {"status": "failed", "reason": reason, "started": started})
+        yield Event(method.name, fold, study.epochs, reason=reason)
+        return
+    write_tensors(
+        run.weights, {name: tensor.contiguous() for name, tensor in training.network.state_dict().items()}
+    )
+    timing = {
+        "seconds": sum(epoch["seconds"] for epoch in epochs),
+        "compute_seconds": sum(epoch["compute_seconds"] for epoch in epochs),
+    }
+    run.write_record(record | {"status": "done", "reason": None, "started": started, "timing": timing})
+    run.remove_progress()
+
+
+def _training(
+    study: Study, loss: Any, fold: int, validation: list[str], data: Dataset, fabric: Fabric
+) -> Training:
+    train = [sample for case, sample in data.samples.items() if case not in validation]
+    held_out = [data.samples[case] for case in validation]
+    augment = Augment(**study.augment.model_dump())
+    return Training(
+        network.build(
+            study.network, study.width, len(data.channels), study.grid, seed_of(study.seed, fold, "weights")
+        ),
+        loss,
+        Settings(
+            study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)
+        ),
+        batches=lambda epoch: training_batches(
+            train, size=study.batch, augment=augment, needs=loss.needs, key=(study.seed, fold, epoch)
+        ),
+        validate=lambda trained: validate(
+            trained,
+            held_out,
+            data.channels,
+            grid=study.metrics_grid,
+            tolerance=study.tolerance,
+            device=fabric.device,
+        ),
+        fabric=fabric,
+    )
+
+
+def _reason(error: Exception) -> str | None:
+    if isinstance(error, LossNotFinite):
+        return str(error)
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
+    return "out of memory: lower `batch`, `width` or `grid`" if out_of_memory else None
+
+
+def _versions() -> dict[str, str]:
+    names = ("spineloss", "torch", "monai", "torchio", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

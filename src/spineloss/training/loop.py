@@ -1,0 +1,133 @@
+"""The training loop: epochs out, one record each; its whole state can be saved and given back."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from spineloss.data.batches import Batch
+from spineloss.losses import Loss
+from spineloss.seeding import seed_of
+from spineloss.training.steps import Plain
+from spineloss.training.validation import Validation
+
+POWER = 0.9  # of the polynomial learning rate, Sec. 8.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What training depends on besides network, loss and data."""
+
+    epochs: int
+    learning_rate: float
+    validate_every: int
+    clip_gradient: float | None
+    key: tuple[int, int]  # (seed, fold)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The record of one epoch; `validation` is empty where none was due."""
+
+    epoch: int
+    train_loss: float
+    learning_rate: float
+    seconds: float
+    compute_seconds: float  # forward, backward and optimiser
+    validation: list[dict[str, str | float]] = field(default_factory=list)
+
+
+def poly_learning_rate(initial: float, epoch: int, epochs: int) -> float:
+    """lr = initial (1 - epoch / epochs)^0.9, for epoch 0 ... epochs - 1 (Eq. 8.1).
+
+    References:
+        Chen et al., DeepLab, TPAMI 2017.
+
+    >>> poly_learning_rate(0.001, 0, 100)
+    0.001
+    """
+    return initial * (1 - epoch / epochs) ** POWER
+
+
+class Training:
+    """One network trained with one loss on one fold.
+
+    Args:
+        network: initial weights, on the CPU.
+        loss: the loss.
+        settings: see `Settings`.
+        batches: from the epoch's number to its batches.
+        validate: scores the network.
+        fabric: device and precision.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        settings: Settings,
+        *,
+        batches: Callable[[int], Iterator[Batch]],
+        validate: Callable[[nn.Module], Validation],
+        fabric: Fabric,
+    ) -> None:
+        self.settings = settings
+        self.batches = batches
+        self.validate = validate
+        self.network = network.to(fabric.device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.fabric = fabric
+        wrapped, optimiser = fabric.setup(self.network, self.optimiser)
+        self.step = Plain(wrapped, loss.to(fabric.device), optimiser, fabric, settings.clip_gradient)
+        self.done = 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next epoch depends on, as tensors and plain data."""
+        return {
+            "done": self.done,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.done = state["done"]
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if state["scaler"]:
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train the epochs that are left, yielding each one's record when it is done.
+
+        Raises:
+            LossNotFinite: the loss became NaN or infinite.
+        """
+        while self.done < self.settings.epochs:
+            yield self._epoch()
+
+    def _epoch(self) -> Epoch:
+        start = time.perf_counter()
+        epoch = self.done + 1
+        rate = poly_learning_rate(self.settings.learning_rate, self.done, self.settings.epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        # For networks that draw (dropout): the stream of this epoch, whatever ran before.
+        torch.manual_seed(seed_of(*self.settings.key, epoch, "network"))
+        losses, compute = [], 0.0
+        self.network.train()
+        for batch in self.batches(epoch):
+            began = time.perf_counter()
+            losses.append(self.step(batch.to(self.fabric.device)))
+            compute += time.perf_counter() - began
+        rows: list[dict[str, str | float]] = []
+        if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
+            validation = self.validate(self.network)
+            rows, compute = validation.rows, compute + validation.forward_seconds
+        self.done = epoch
+        return Epoch(epoch, sum(losses) / len(losses), rate, time.perf_counter() - start, compute, rows)

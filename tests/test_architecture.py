@@ -1,0 +1,38 @@
+"""Dependencies point down the floors of docs/architecture.md."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
+FLOORS = {
+    "errors": 0, "files": 0, "seeding": 0, "counts": 0, "distance": 0, "evidence": 0,
+    "losses": 1, "metrics": 1, "network": 1, "data": 1,
+    "training": 2,
+    "study": 3,
+    "cli": 5,
+}  # fmt: skip
+MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "spineloss":
+            parts = node.module.split(".")[1:]
+            rooms |= {parts[0]} if parts else {alias.name for alias in node.names}
+    return rooms
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    own = room(path)
+    assert own in FLOORS, f"{own} has no floor: add it here and in docs/architecture.md"
+    for other in imported_rooms(path) - {own}:
+        lower = FLOORS[other] < FLOORS[own]
+        assert lower or (own == "data" and FLOORS[other] <= 1), f"{path.name} imports {other}, which is not below {own}"
