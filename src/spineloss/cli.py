@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Heavy modules are imported where they are used, so that --help is quick."""
+"""The command line: parse, call, print. Heavy modules are imported where they are used, so --help is quick."""
 
 import sys
 from pathlib import Path
@@ -17,9 +17,7 @@ app = typer.Typer(
     help="Which segmentation loss trains best on your 3D MRI data, and how sure is that?",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, or generate a phantom.")
-study_app = typer.Typer(
-    no_args_is_help=True, help="Run a cross-validated study of losses and read its results."
-)
+study_app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
 
@@ -98,7 +96,7 @@ def study_run(
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
 
-    Example: [bold]spineloss study run lumbar --data volumes/ --method dice --method "0.8*dice + 0.2*boundary" -o study/[/bold]
+    Example: [bold]spineloss study run lumbar --data volumes/ --method dice --method focal -o study/[/bold]
     """
     _say(f"Loading {source}")
     from spineloss.study import specification
@@ -205,9 +203,11 @@ def study_table(
 
 
 def _print_table(folder: Path, epoch: str, format: str) -> None:
+    from spineloss.study.specification import load
     from spineloss.study.table import read_records, render, summarise
 
-    print(render(summarise(read_records(folder), epoch), format))
+    rows = summarise(read_records(folder), epoch)
+    print(render(rows, format, epoch=epoch, folds=load(folder / "study.yaml").folds))
 
 
 @app.command("predict")
@@ -216,9 +216,7 @@ def predict_command(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT...", help="Volumes, DICOM series, or folders of them.")
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the masks, or a file for one input.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks, or a file for one input.")],
     method: Annotated[
         str | None, typer.Option(help="The study's method; its best by validation Dice if not given.")
     ] = None,
@@ -234,3 +232,7 @@ def predict_command(
     _say(f"Predicting with {predictor.method}, {len(predictor.networks)} network(s)")
     for prediction in predict(predictor, inputs, output):
         _say(f"{prediction.mask}: {prediction.voxels} voxels, {prediction.seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

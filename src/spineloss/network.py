@@ -77,9 +77,7 @@ def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed
 
 def _from_monai(name: str, channels: int, grid: tuple[int, int, int]) -> nn.Module:
     known = {
-        key: value
-        for key, value in vars(nets).items()
-        if inspect.isclass(value) and issubclass(value, nn.Module)
+        key: value for key, value in vars(nets).items() if inspect.isclass(value) and issubclass(value, nn.Module)
     }
     if name not in known:
         near = get_close_matches(name, ["unet", *known], n=1, cutoff=0.0)[0]

@@ -1,4 +1,4 @@
-"""Random affine, noise and MixUp (the seed's Sec. 6.4): parameters are drawn here, apart from their application."""
+"""Random affine, noise and MixUp (the seed's Sec. 6.4): drawing parameters is apart from applying them."""
 
 from dataclasses import dataclass
 

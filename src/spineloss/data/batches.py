@@ -101,13 +101,9 @@ def _collate(
     return torch.stack(images), Target(mask, spacing, distances)
 
 
-def _mix(
-    unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str
-) -> Batch:
+def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str) -> Batch:
     image, target = unmixed
-    mixup = augmentation.draw_mixup(
-        generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image)
-    )
+    mixup = augmentation.draw_mixup(generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image))
     if mixup is None:
         return Batch(image, ((1.0, target),))
     partner = list(mixup.partner)

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from spineloss.data.cases import Case
-from spineloss.data.check import Problem, Report, Row, check
+from spineloss.data.cases import Layout, Problem
+from spineloss.data.check import Report, Row, check
 from spineloss.files import read_json, write_atomically, write_json
 
 VERSION = 1  # raise it when preprocessing or checking changes
@@ -38,10 +37,11 @@ class Cache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or default_folder()
 
-    def report(self, source: Path, cases: Sequence[Case]) -> Report:
+    def report(self, source: Path, layout: Layout) -> Report:
         """The check of `source`, done again only if one of its files changed."""
-        stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in cases]
-        path = self.folder / "reports" / f"{key_of([str(source.resolve()), stamps])}.json"
+        stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in layout.cases]
+        unpaired = [problem.sentence for problem in layout.problems]
+        path = self.folder / "reports" / f"{key_of([str(source.resolve()), stamps, unpaired])}.json"
         if path.exists():
             return _report_from(read_json(path))
         report = check(source)
@@ -67,9 +67,7 @@ def _report_from(plain: dict[str, Any]) -> Report:
         Row(**{**row, "voxels": {int(label): count for label, count in row["voxels"].items()}})
         for row in plain["rows"]
     ]
-    return Report(
-        **{**plain, "rows": rows, "problems": [Problem(**problem) for problem in plain["problems"]]}
-    )
+    return Report(**{**plain, "rows": rows, "problems": [Problem(**problem) for problem in plain["problems"]]})
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from spineloss.data import preprocessing, volumes
 from spineloss.data.cache import Cache, key_of, read_tensor, write_tensors
-from spineloss.data.cases import Case, find_cases, read_case
+from spineloss.data.cases import Case, Layout, find_cases, read_case
 from spineloss.data.check import Report
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
@@ -18,7 +18,7 @@ from spineloss.errors import UserError
 
 @dataclass(frozen=True)
 class Sample:
-    """One case on the network grid: image (1, *grid) float32, target (C, *grid) uint8, grid spacing (z, y, x) mm."""
+    """One case on the network grid: image (1, *grid) float32, target (C, *grid) uint8, spacing (z, y, x) mm."""
 
     case: str
     image: torch.Tensor
@@ -70,10 +70,10 @@ def prepare(
         UserError: the data has problems, or no case holds a chosen label.
     """
     progress(f"Looking at {source}")
-    cases = find_cases(source).cases
-    report = cache.report(source, cases)
-    kept = _without(cases, leave_out, source)
-    _refuse_problems(report, {case.id for case in kept}, leave_out, source)
+    layout = find_cases(source)
+    report = cache.report(source, layout)
+    kept = _without(layout, leave_out, source)
+    _refuse_problems(report, leave_out, source)
     chosen = _chosen_labels(report, kept, labels, source)
     rows = {row.case: row for row in report.rows}
     orientation = volumes.slices_first([(rows[case.id].spacing, rows[case.id].orientation) for case in kept])
@@ -96,31 +96,27 @@ def prepare(
     return Dataset(samples, names, orientation, hashlib.sha256(content.encode()).hexdigest())
 
 
-def _without(cases: Sequence[Case], leave_out: Sequence[str], source: Path) -> list[Case]:
-    known = {case.id for case in cases}
+def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Case]:
+    known = {case.id for case in layout.cases} | {problem.case for problem in layout.problems}
     unknown = sorted(set(leave_out) - known)
     if unknown:
         raise UserError(
-            f"{source} has no case {unknown[0]!r} to leave out; its cases are {', '.join(sorted(known)[:5])}, ..."
+            f"{source} has no case {unknown[0]!r} to leave out: `spineloss data check` lists its cases."
         )
-    return [case for case in cases if case.id not in leave_out]
+    return [case for case in layout.cases if case.id not in leave_out]
 
 
-def _refuse_problems(report: Report, kept: set[str], leave_out: Sequence[str], source: Path) -> None:
+def _refuse_problems(report: Report, leave_out: Sequence[str], source: Path) -> None:
     problems = [problem for problem in report.problems if problem.case not in leave_out]
-    if not problems:
-        return
-    concerned = sorted({problem.case for problem in problems if problem.case in kept})
-    remedy = f"mend it, or leave out: [{', '.join(concerned)}]" if concerned else "mend it"
-    more = (
-        f" (and {len(problems) - 1} more: `spineloss data check {source}` lists them)" if problems[1:] else ""
-    )
-    raise UserError(f"{source}: {problems[0].sentence.rstrip('.')}{more}; {remedy}.")
+    if problems:
+        concerned = ", ".join(dict.fromkeys([*leave_out, *(problem.case for problem in problems)]))
+        raise UserError(
+            f"{source} has {len(problems)} problem(s); the first: {problems[0].sentence} "
+            f"To go on without, set `leave_out: [{concerned}]`."
+        )
 
 
-def _chosen_labels(
-    report: Report, kept: Sequence[Case], labels: str | Sequence[int], source: Path
-) -> list[int]:
+def _chosen_labels(report: Report, kept: Sequence[Case], labels: str | Sequence[int], source: Path) -> list[int]:
     ids = {case.id for case in kept}
     present = Counter(label for row in report.rows if row.case in ids for label in row.voxels)
     if labels == "all":

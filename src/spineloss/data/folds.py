@@ -23,8 +23,6 @@ def split(cases: Sequence[str], folds: int, seed: int) -> list[list[str]]:
     """
     ordered = sorted(cases)
     if len(ordered) < folds:
-        raise UserError(
-            f"{len(ordered)} cases cannot be split into {folds} folds: lower `folds` or add cases."
-        )
+        raise UserError(f"{len(ordered)} cases cannot be split into {folds} folds: lower `folds` or add cases.")
     shuffled = KFold(folds, shuffle=True, random_state=seed)
     return [[ordered[index] for index in validation] for _, validation in shuffled.split(ordered)]

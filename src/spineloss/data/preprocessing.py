@@ -72,9 +72,7 @@ def resize_mask(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
     occupancy = functional.interpolate(occupancy, size=grid, mode="trilinear", align_corners=False)[0]
     ratio = math.prod(grid) / math.prod(mask.shape[1:])
     resized = torch.zeros(mask.shape[0], math.prod(grid), dtype=torch.uint8)
-    for channel, (values, voxels) in enumerate(
-        zip(occupancy.flatten(1), mask.flatten(1).sum(1), strict=True)
-    ):
+    for channel, (values, voxels) in enumerate(zip(occupancy.flatten(1), mask.flatten(1).sum(1), strict=True)):
         kept = max(round(int(voxels) * ratio), int(voxels > 0))
         # A stable sort decides ties the same way on every machine.
         resized[channel, values.argsort(descending=True, stable=True)[:kept]] = 1

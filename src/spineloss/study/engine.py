@@ -56,7 +56,7 @@ def run_study(
     Raises:
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
-    _claim(study, folder)
+    _refuse_other_settings(study, folder)
     data = dataset.prepare(
         study.data,
         grid=study.grid,
@@ -65,6 +65,11 @@ def run_study(
         leave_out=study.leave_out,
         cache=cache or Cache(),
         progress=progress,
+    )
+    plain = study.plain() | {"data": str(study.data.resolve())}
+    write_text(
+        folder / "study.yaml",
+        yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None),
     )
     split = _folds(study, data, folder)
     device = Fabric().device
@@ -77,7 +82,7 @@ def run_study(
             write_table(folder)
 
 
-def _claim(study: Study, folder: Path) -> None:
+def _refuse_other_settings(study: Study, folder: Path) -> None:
     path = folder / "study.yaml"
     if path.exists():
         before = load(path).training()
@@ -88,8 +93,6 @@ def _claim(study: Study, folder: Path) -> None:
                 f"{folder} holds a study with {key}: {before[key]}, not {study.training()[key]}: "
                 "choose another folder, or the same settings."
             )
-    plain = study.plain() | {"data": str(study.data.resolve())}
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None))
 
 
 def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
@@ -183,9 +186,7 @@ def _training(
             study.network, study.width, len(data.channels), study.grid, seed_of(study.seed, fold, "weights")
         ),
         loss,
-        Settings(
-            study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)
-        ),
+        Settings(study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)),
         batches=lambda epoch: training_batches(
             train, size=study.batch, augment=augment, needs=loss.needs, key=(study.seed, fold, epoch)
         ),

@@ -58,9 +58,7 @@ class Predictor:
     def mask(self, image: sitk.Image) -> sitk.Image:
         """The label map of an image, in the image's own geometry (uint8; merged labels are 1)."""
         probabilities = self.probabilities(volumes.orient(image, self.orientation))
-        values = torch.tensor(
-            [1 if name == "all" else int(name) for name in self.channels], dtype=torch.uint8
-        )
+        values = torch.tensor([1 if name == "all" else int(name) for name in self.channels], dtype=torch.uint8)
         highest, channel = probabilities.max(dim=0)
         label_map = torch.where(highest > 0.5, values[channel], torch.zeros((), dtype=torch.uint8))
         oriented = volumes.orient(image, self.orientation)
@@ -95,9 +93,7 @@ def find_runs(source: Path, method: str | None = None) -> list[Run]:
             )
         return [run]
     if not (source / "study.yaml").exists():
-        raise UserError(
-            f"{source} is neither a study nor a run: name a folder with a study.yaml or a run.json."
-        )
+        raise UserError(f"{source} is neither a study nor a run: name a folder with a study.yaml or a run.json.")
     records = read_records(source)
     if not records:
         raise UserError(f"{source} has no finished run yet: finish it with `spineloss study run`.")

@@ -26,7 +26,7 @@ def folder_name(method: str) -> str:
     >>> folder_name("dice")
     'dice'
     >>> folder_name("0.8*dice + 0.2*boundary")
-    '0.8-dice-0.2-boundary-32ccd54a'
+    '0.8-dice-0.2-boundary-51bff6f4'
     """
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", method).strip("-.")[:80]
     if plain == method:
@@ -81,9 +81,7 @@ class Run:
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise UserError(
-                f"{path} cannot be read ({error}): delete it, and the run starts anew."
-            ) from error
+            raise UserError(f"{path} cannot be read ({error}): delete it, and the run starts anew.") from error
         return saved["state"], saved["epochs"]
 
     def remove_progress(self) -> None:
@@ -107,9 +105,7 @@ class Run:
             return [float(row["seconds"]) for row in csv.DictReader(file)]
 
     def _write_epochs(self, epochs: Sequence[dict[str, Any]]) -> None:
-        write_csv(
-            self.folder / "epochs.csv", [_epoch_row(epoch) for epoch in epochs], [*EPOCH_COLUMNS, *METRICS]
-        )
+        write_csv(self.folder / "epochs.csv", [_epoch_row(epoch) for epoch in epochs], [*EPOCH_COLUMNS, *METRICS])
         rows = [{"epoch": epoch["epoch"], **row} for epoch in epochs for row in epoch["validation"]]
         columns = ["epoch", "case", "label", *METRICS]
         write_csv(self.folder / "validation.csv", rows, columns)

@@ -141,9 +141,7 @@ def _read(source: str | Path) -> dict[str, Any]:
         line = f" at line {where.line + 1}" if where else ""
         raise UserError(f"{path} is not valid YAML{line}: mend it there.") from error
     if not isinstance(settings, dict):
-        raise UserError(
-            f"{path} holds no settings: write `key: value` lines, such as `data: path/to/volumes`."
-        )
+        raise UserError(f"{path} holds no settings: write `key: value` lines, such as `data: path/to/volumes`.")
     if isinstance(settings.get("data"), str):
         settings["data"] = str(path.parent / settings["data"])
     return settings

@@ -52,7 +52,7 @@ def read_status(folder: Path) -> list[RunStatus]:
 
 
 def seconds_left(rows: Sequence[RunStatus]) -> float | None:
-    """Estimated seconds of training left, from each method's own pace or else the mean one; none before any epoch."""
+    """Estimated seconds of training left, from each method's pace or else the mean; none before any epoch."""
     paces = {row.method: row.seconds_per_epoch for row in rows if row.seconds_per_epoch is not None}
     if not paces:
         return None

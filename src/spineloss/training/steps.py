@@ -39,9 +39,7 @@ class Plain:
             LossNotFinite: the loss is NaN or infinite; the step is not taken.
         """
         logits = self.network(batch.image)
-        value = sum(
-            share * self.loss(logits, target.mask, **target.context()) for share, target in batch.targets
-        )
+        value = sum(share * self.loss(logits, target.mask, **target.context()) for share, target in batch.targets)
         seen = value.item()
         if not torch.isfinite(value):
             raise LossNotFinite(f"the training loss became {seen}")

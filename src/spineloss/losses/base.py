@@ -1,0 +1,82 @@
+"""What every loss is: an `nn.Module` called with logits and target, with its numbers declared."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from spineloss.errors import UserError
+from spineloss.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a loss can be tuned by, with its default, its range and its meaning."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    meaning: str
+
+
+class Loss(nn.Module):
+    """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
+
+    A subclass declares its `name` in the text form, its `declared` parameters and what it `needs` from the
+    data side, and computes its value from `Evidence`.
+    """
+
+    name: ClassVar[str]
+    declared: ClassVar[tuple[Parameter, ...]] = ()
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, **values: float) -> None:
+        super().__init__()
+        for parameter in self.declared:
+            value = float(values[parameter.name])
+            if not parameter.low <= value <= parameter.high:
+                raise UserError(
+                    f"{self.name}: {parameter.name}={value:g} is out of range; "
+                    f"it must be in [{parameter.low:g}, {parameter.high:g}]."
+                )
+            setattr(self, parameter.name, value)
+
+    @abstractmethod
+    def compute(self, evidence: Evidence) -> torch.Tensor:
+        """The scalar loss of the evidence."""
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> torch.Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: (N, C, *spatial), before the sigmoid; any floating type.
+            target: (N, C, *spatial) in [0, 1].
+            context: `mask`, `spacing` and `target_map`, see `Evidence`.
+
+        Returns:
+            A scalar, float32 at least.
+
+        Raises:
+            UserError: logits and target differ in shape.
+        """
+        if logits.shape != target.shape or logits.ndim < 3:
+            raise UserError(
+                f"{self.name} needs logits and target of one shape (N, C, *spatial); "
+                f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
+            )
+        return self.compute(Evidence(logits, target, **context))
+
+    def settings(self) -> Mapping[str, float | str]:
+        """The arguments that make this loss again, as they appear in its text."""
+        return {parameter.name: getattr(self, parameter.name) for parameter in self.declared}
+
+    def __str__(self) -> str:
+        arguments = ", ".join(f"{key}={value}" for key, value in self.settings().items())
+        return f"{self.name}({arguments})" if arguments else self.name
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.settings().items())

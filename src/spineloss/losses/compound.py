@@ -1,0 +1,125 @@
+"""Weighted sums of losses; all terms share one evidence, so nothing is computed twice."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from spineloss.errors import UserError
+from spineloss.evidence import Evidence
+from spineloss.losses.base import Loss, Parameter
+from spineloss.losses.distribution import CrossEntropy, Focal
+from spineloss.losses.region import Dice
+
+
+class WeightedSum(Loss):
+    """sum(weight_i L_i)."""
+
+    def __init__(self, losses: Sequence[Loss], **values: float) -> None:
+        super().__init__(**values)
+        self.losses = nn.ModuleList(losses)
+        self.needs = frozenset().union(*(loss.needs for loss in losses))
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[float, ...]:
+        """The weight of each term."""
+
+    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+        """Each term's value before weighting, by its text; a text that comes again is numbered."""
+        values: dict[str, torch.Tensor] = {}
+        for loss in self.losses:
+            text, number = str(loss), 2
+            while text in values:
+                text, number = f"{loss} #{number}", number + 1
+            values[text] = loss.compute(evidence)
+        return values
+
+    def compute(self, evidence: Evidence) -> torch.Tensor:
+        values = self.terms(evidence).values()
+        return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+
+
+class Compound(WeightedSum):
+    """A weighted sum of any losses, such as `0.8*dice + 0.2*boundary`.
+
+    Args:
+        terms: (weight, loss) pairs; weights are finite and not negative.
+
+    >>> str(Compound([(0.8, Dice()), (0.2, CrossEntropy())]))
+    '0.8*dice + 0.2*cross_entropy'
+    """
+
+    name = "compound"
+
+    def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
+        super().__init__([loss for _, loss in terms])
+        self._weights = tuple(float(weight) for weight, _ in terms)
+        for weight in self._weights:
+            if not 0 <= weight < float("inf"):
+                raise UserError(f"A compound's weight is {weight:g}; it must be finite and not negative.")
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self._weights
+
+    def __str__(self) -> str:
+        return " + ".join(f"{weight}*{loss}" for weight, loss in zip(self.weights, self.losses, strict=True))
+
+
+SHARES = (
+    Parameter("alpha", 0.5, 0.0, 1.0, "weight of the Dice loss"),
+    Parameter("beta", 0.5, 0.0, 1.0, "weight of the other term"),
+)
+
+
+class DiceCrossEntropy(WeightedSum):
+    """alpha Dice + beta cross-entropy (Eq. 3.32).
+
+    Args:
+        alpha: weight of the Dice loss, 0 to 1 (0.5 in Table A.7).
+        beta: weight of the cross-entropy, 0 to 1 (0.5 in Table A.7).
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 18, 2021.
+    """
+
+    name = "dice_cross_entropy"
+    declared = SHARES
+
+    def __init__(self, alpha: float = 0.5, beta: float = 0.5) -> None:
+        super().__init__([Dice(), CrossEntropy()], alpha=alpha, beta=beta)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.alpha, self.beta
+
+
+class DiceFocal(WeightedSum):
+    """alpha Dice + beta focal (Eq. 3.33).
+
+    Args:
+        alpha: weight of the Dice loss, 0 to 1 (0.5 in Table A.7).
+        beta: weight of the focal loss, 0 to 1 (0.5 in Table A.7).
+        gamma: focus of the focal loss, 0 to 10 (5/3 in Table A.7).
+
+    References:
+        Iantsen et al., Squeeze-and-excitation normalization for automated delineation of head and neck primary
+        tumors, HECKTOR 2020.
+    """
+
+    name = "dice_focal"
+    declared = (*SHARES, Parameter("gamma", 5 / 3, 0.0, 10.0, "focus on wrong voxels"))
+
+    def __init__(self, alpha: float = 0.5, beta: float = 0.5, gamma: float = 5 / 3) -> None:
+        # The focal term's own factor would only rescale beta.
+        super().__init__([Dice(), Focal(alpha=1.0, gamma=gamma)], alpha=alpha, beta=beta, gamma=gamma)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.alpha, self.beta
+
+    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+        self.losses[1].gamma = self.gamma
+        return super().terms(evidence)

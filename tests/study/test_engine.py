@@ -1,0 +1,223 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from spineloss.errors import UserError
+from spineloss.losses import LOSSES, Dice
+from spineloss.study.engine import run_study
+from spineloss.study.runs import Run, folder_name
+from spineloss.study.specification import check
+from spineloss.study.status import read_status, seconds_left
+
+SETTINGS = {
+    "methods": ["dice", "0.8*dice + 0.2*boundary"],
+    "grid": [16, 32, 32],
+    "width": 2,
+    "folds": 2,
+    "epochs": 3,
+    "batch": 2,
+    "validate_every": 2,
+    "augment": {"affine": 0.5, "noise": 0.5, "mixup": 0.5},
+}
+
+
+def study_of(data, **changes):
+    return check(SETTINGS | {"data": data} | changes, "test")
+
+
+def run(data, folder, **changes):
+    return list(run_study(study_of(data, **changes), folder, progress=lambda line: None))
+
+
+def measured(folder):
+    """Every number a study measured, without its timings."""
+    numbers = {"table": (folder / "table.csv").read_text(), "folds": (folder / "folds.json").read_text()}
+    for path in sorted(folder.glob("runs/*/*")):
+        numbers[path] = (path / "validation.csv").read_text(), (path / "cases.csv").read_text()
+        with (path / "epochs.csv").open(newline="") as file:
+            numbers[path, "epochs"] = [
+                {key: value for key, value in row.items() if "seconds" not in key} for row in csv.DictReader(file)
+            ]
+    return {str(key).replace(str(folder), ""): value for key, value in numbers.items()}
+
+
+@pytest.fixture
+def finished(small_data, tmp_path):
+    run(small_data, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def test_a_study_leaves_what_the_design_names(finished):
+    folder = Run.of(finished, "dice", 1).folder
+    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+    assert len((folder / "epochs.csv").read_text().splitlines()) == 1 + 3
+    assert len((folder / "cases.csv").read_text().splitlines()) == 1 + 3
+    assert (folder / "model.safetensors").exists() and not (folder / "checkpoint.pt").exists()
+    assert (finished / "table.csv").exists()
+    assert yaml.safe_load((finished / "study.yaml").read_text())["epochs"] == 3
+    assert not [path for path in finished.rglob(".*") if path.is_file()]
+    split = json.loads((finished / "folds.json").read_text())["folds"]
+    assert sorted(sum(split, [])) == [f"case-{case}" for case in range(6)]
+
+
+def test_a_second_run_trains_nothing_and_reads_no_original(finished, small_data, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("an original was read")
+
+    monkeypatch.setattr("spineloss.data.volumes.read", refuse)
+    monkeypatch.setattr("spineloss.data.dataset.read_case", refuse)
+    monkeypatch.setattr("spineloss.data.cache.check", refuse)
+    before = measured(finished)
+    assert run(small_data, finished) == []
+    assert measured(finished) == before
+
+
+def test_stopped_anywhere_and_resumed_is_the_same(finished, small_data, tmp_path):
+    other = tmp_path / "other"
+    for stop in (1, 2, 4, 1):
+        events = run_study(study_of(small_data), other, progress=lambda line: None)
+        for _ in range(stop):
+            next(events)
+        events.close()
+    run(small_data, other)
+    assert measured(other) == measured(finished)
+
+
+def test_killed_and_resumed_is_the_same(finished, small_data, tmp_path):
+    other = tmp_path / "other"
+    study = tmp_path / "killed.yaml"
+    study.write_text(yaml.safe_dump(SETTINGS | {"data": str(small_data)}))
+    command = [sys.executable, "-m", "spineloss.cli", "study", "run", str(study), "-o", str(other)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+    deadline = time.time() + 60
+    while not list(other.glob("runs/*/*/checkpoint.pt")) and time.time() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (other / "runs").exists() or measured_runs(other) < 4
+    run(small_data, other)
+    assert measured(other) == measured(finished)
+
+
+def measured_runs(folder):
+    return sum(row.status == "done" for row in read_status(folder))
+
+
+def test_methods_share_weights_folds_and_batches(small_data, tmp_path):
+    run(small_data, tmp_path / "study", methods=[{"loss": "dice", "name": "a"}, {"loss": "dice", "name": "b"}])
+    for fold in (0, 1):
+        texts = [
+            (Run.of(tmp_path / "study", name, fold).folder / "validation.csv").read_text() for name in ("a", "b")
+        ]
+        assert texts[0] == texts[1]
+
+
+def test_a_method_added_later_trains_alone(finished, small_data):
+    events = run(small_data, finished, methods=["dice", "0.8*dice + 0.2*boundary", "iou"])
+    assert {event.method for event in events} == {"iou"}
+
+
+def test_other_settings_are_refused_and_nothing_is_touched(finished, small_data):
+    before = measured(finished)
+    with pytest.raises(UserError, match="epochs: 3, not 4"):
+        run(small_data, finished, epochs=4)
+    assert measured(finished) == before
+
+
+def test_other_data_is_refused(finished, small_data):
+    with pytest.raises(UserError, match="not the data"):
+        run(small_data, finished, leave_out=[]) if _drop(small_data, "case-5") else None
+
+
+def _drop(folder, case):
+    for kind in ("images", "masks"):
+        (folder / kind / f"{case}.mha").unlink()
+    return True
+
+
+class Broken(Dice):
+    """Becomes NaN at once."""
+
+    def compute(self, evidence):
+        return super().compute(evidence) * float("nan")
+
+
+class Greedy(Dice):
+    """Asks for more memory than there is."""
+
+    def compute(self, evidence):
+        raise torch.OutOfMemoryError("out of memory")
+
+
+@pytest.mark.parametrize(("loss", "told"), [(Broken, "nan"), (Greedy, "out of memory")])
+def test_a_failed_run_is_recorded_and_the_others_go_on(small_data, tmp_path, monkeypatch, loss, told):
+    monkeypatch.setitem(LOSSES, "broken", loss)
+    folder = tmp_path / "study"
+    events = run(small_data, folder, methods=["broken", "dice"])
+    assert [told in event.reason for event in events if event.reason] == [True, True]
+    rows = {(row.method, row.fold): row for row in read_status(folder)}
+    assert rows["broken", 0].status == "failed" and told in rows["broken", 0].reason
+    assert rows["dice", 1].status == "done"
+
+
+def test_one_channel_a_label(small_data, tmp_path):
+    run(small_data, tmp_path / "study", target="per-label", methods=["dice"])
+    with (Run.of(tmp_path / "study", "dice", 0).folder / "cases.csv").open(newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"1", "2"}
+
+
+def test_data_with_problems_is_refused_until_left_out(small_data, tmp_path):
+    (small_data / "masks" / "case-2.mha").unlink()
+    with pytest.raises(UserError, match="case-2"):
+        run(small_data, tmp_path / "study")
+    assert run(small_data, tmp_path / "study", leave_out=["case-2"], epochs=1)
+
+
+def test_an_absent_label_is_refused(small_data, tmp_path):
+    with pytest.raises(UserError, match="no case holds label 7"):
+        run(small_data, tmp_path / "study", labels=[1, 7])
+
+
+def test_a_full_disk_is_told_and_loses_nothing(small_data, tmp_path, monkeypatch):
+    folder = tmp_path / "study"
+    events = run_study(study_of(small_data), folder, progress=lambda line: None)
+    next(events)
+    before = Run.of(folder, "dice", 0).read_progress()[1]
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.replace", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            next(events)
+    assert Run.of(folder, "dice", 0).read_progress()[1] == before
+    run(small_data, folder)
+    assert measured_runs(folder) == 4
+
+
+def test_status_counts_and_estimates(small_data, tmp_path):
+    folder = tmp_path / "study"
+    events = run_study(study_of(small_data), folder, progress=lambda line: None)
+    next(events)
+    rows = read_status(folder)
+    assert [row.status for row in rows].count("running") == 1
+    pace = next(row.seconds_per_epoch for row in rows if row.epochs_done)
+    assert seconds_left(rows) == pytest.approx(11 * pace)
+    events.close()
+
+
+@pytest.mark.parametrize("name", ["../up", "<script>alert(1)</script>", "日本語", "a" * 500, "x/y", "."])
+def test_hostile_names_stay_in_the_folder(name, tmp_path):
+    folder = Run.of(tmp_path, name, 0).folder
+    assert folder.resolve().is_relative_to(tmp_path / "runs")
+    assert len(folder_name(name)) < 120
+    assert folder_name(name) != folder_name(name + "!")

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ellipsoids import ellipsoids
+from spineloss.errors import UserError
+from spineloss.study.engine import run_study
+from spineloss.study.prediction import Predictor, find_runs, predict
+from spineloss.study.runs import Run
+from spineloss.study.specification import check
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prediction")
+    data = folder / "volumes"
+    for case in range(6):
+        image, label_map = ellipsoids(case)
+        for kind, array in (("images", image), ("masks", label_map)):
+            (data / kind).mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), data / kind / f"{case}.mha")
+    settings = {
+        "data": data,
+        "methods": ["dice"],
+        "grid": [16, 32, 32],
+        "width": 4,
+        "folds": 2,
+        "epochs": 25,
+        "batch": 2,
+        "learning_rate": 0.01,
+        "augment": {"affine": 0, "noise": 0, "mixup": 0},
+    }
+    list(run_study(check(settings, "test"), folder / "study", progress=lambda line: None))
+    return folder / "study"
+
+
+def new_volume(path, orientation="LPS"):
+    image, label_map = ellipsoids(99)
+    volume, truth = (sitk.DICOMOrient(sitk.GetImageFromArray(array), orientation) for array in (image, label_map))
+    for turned in (volume, truth):
+        turned.SetOrigin((3.0, -7.0, 11.0))
+    sitk.WriteImage(volume, path)
+    return volume, sitk.GetArrayFromImage(truth) > 0
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAI", "PIR", "SLA"])
+def test_masks_lie_on_the_input_in_its_own_geometry(study, tmp_path, orientation):
+    path = tmp_path / "new.nii.gz"
+    new_volume(path, orientation)
+    volume = sitk.ReadImage(path)
+    _, truth = new_volume(tmp_path / "again.nii.gz", orientation)
+    done = list(predict(Predictor(find_runs(study)), [path], tmp_path / "out"))
+    assert [prediction.mask.name for prediction in done] == ["new.nii.gz"]
+    mask = sitk.ReadImage(done[0].mask)
+    for part in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert np.allclose(getattr(mask, part)(), getattr(volume, part)())
+    predicted = sitk.GetArrayFromImage(mask) > 0
+    assert 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()) > 0.8
+
+
+def test_a_single_run_and_a_file_name(study, tmp_path):
+    new_volume(tmp_path / "new.mha")
+    predictor = Predictor(find_runs(Run.of(study, "dice", 0).folder))
+    assert len(predictor.networks) == 1
+    (done,) = predict(predictor, [tmp_path / "new.mha"], tmp_path / "mask.nrrd")
+    assert done.mask == tmp_path / "mask.nrrd" and done.mask.exists()
+
+
+def test_inputs_are_never_overwritten(study, tmp_path):
+    new_volume(tmp_path / "new.mha")
+    before = (tmp_path / "new.mha").read_bytes()
+    with pytest.raises(UserError, match="overwrite"):
+        list(predict(Predictor(find_runs(study)), [tmp_path / "new.mha"], tmp_path))
+    assert (tmp_path / "new.mha").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "told"), [("focal", "no finished run of 'focal'; it has dice"), (None, "neither a study nor a run")]
+)
+def test_what_is_not_there_is_told(study, tmp_path, method, told):
+    with pytest.raises(UserError, match=told):
+        find_runs(study if method else tmp_path, method)

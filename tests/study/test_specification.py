@@ -1,0 +1,80 @@
+import pytest
+
+from spineloss.errors import UserError
+from spineloss.study.specification import PRESETS, load
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_are_the_seeds_lumbar_training(write):
+    study = load(write("data: volumes\nmethods: [dice]"))
+    assert (study.epochs, study.batch, study.learning_rate, study.folds) == (100, 4, 0.001, 3)
+    assert study.grid == (32, 224, 224)
+    assert study.augment.affine == 0.3
+
+
+def test_data_is_relative_to_the_file(write, tmp_path):
+    assert load(write("data: volumes\nmethods: [dice]")).data == tmp_path / "volumes"
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "learning_rate", "affine", "noise"),
+    [("lumbar", 100, 0.001, 0.3, 0.2), ("cervical", 150, 0.002, 0.4, 0.3)],
+)
+def test_presets_are_table_a6(preset, epochs, learning_rate, affine, noise):
+    study = load(preset, {"data": "volumes", "methods": ["dice"]})
+    assert (study.folds, study.batch, study.validate_every) == (3, 4, 5)
+    assert (study.epochs, study.learning_rate) == (epochs, learning_rate)
+    assert (study.augment.affine, study.augment.noise, study.augment.mixup) == (affine, noise, 1.0)
+
+
+def test_a_file_builds_on_a_preset(write):
+    study = load(write("preset: cervical\ndata: volumes\nmethods: [dice]\nepochs: 3"))
+    assert (study.epochs, study.learning_rate) == (3, 0.002)
+    assert set(PRESETS) == {"cervical", "demo", "lumbar"}
+
+
+def test_methods_are_texts_or_mappings(write):
+    study = load(write('data: v\nmethods: [dice, {loss: "0.8*dice + 0.2*boundary", name: B}]'))
+    assert [(method.name, method.loss) for method in study.methods] == [
+        ("dice", "dice"),
+        ("B", "0.8*dice + 0.2*boundary"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: v\nmethods: [dice]\nepoch: 3", "unknown key 'epoch'; the nearest known one is 'epochs'"),
+        ("data: v\nmethods: [dice]\naugment: {afine: 1}", "the nearest known one is 'affine'"),
+        ("data: v\nmethods: [{loss: dice, nam: x}]", "the nearest known one is 'name'"),
+        ("data: v\nmethods: [dise]", "dice"),
+        ("data: v\nmethods: [dice, dice]", "two methods are named 'dice'"),
+        ("data: v\nmethods: []", "methods"),
+        ("methods: [dice]", "the key 'data' is missing"),
+        ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
+        ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),
+        ("data: v\nmethods: [dice]\npreset: lumbr", "lumbar"),
+        ("data: [v\nmethods", "not valid YAML at line"),
+        ("", "holds no settings"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_that_names_the_file(write, text, told):
+    with pytest.raises(UserError) as error:
+        load(write(text))
+    assert told in str(error.value)
+    assert "study.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_names_the_presets(tmp_path):
+    with pytest.raises(UserError, match="lumbar"):
+        load(tmp_path / "none.yaml")
