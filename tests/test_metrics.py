@@ -1,0 +1,77 @@
+import math
+
+import numpy as np
+import pytest
+from medpy.metric import binary
+from scipy import ndimage
+from sklearn import metrics as sklearn
+
+from spineloss.metrics import METRICS, evaluate
+
+SPACING = (4.0, 0.9, 1.1)
+
+
+def blobs(seed, shape=(12, 30, 28)):
+    random = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(random.normal(size=shape), 2)
+    other = ndimage.gaussian_filter(random.normal(size=shape), 2)
+    return smooth > 0.02, smooth + 0.4 * other > 0.02
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlap_equals_scikit_learn(seed):
+    prediction, target = blobs(seed)
+    scores = evaluate(prediction, target, SPACING, tolerance=2.0)
+    truth, guess = target.ravel(), prediction.ravel()
+    assert scores["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, guess))
+    assert scores["dice"] == pytest.approx(sklearn.f1_score(truth, guess))
+    assert scores["f2"] == pytest.approx(sklearn.fbeta_score(truth, guess, beta=2))
+    assert scores["iou"] == pytest.approx(sklearn.jaccard_score(truth, guess))
+    assert scores["precision"] == pytest.approx(sklearn.precision_score(truth, guess))
+    assert scores["recall"] == pytest.approx(sklearn.recall_score(truth, guess))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("spacing", [SPACING, (1.0, 1.0, 1.0)])
+def test_distances_equal_medpy(seed, spacing):
+    prediction, target = blobs(seed)
+    scores = evaluate(prediction, target, spacing, tolerance=2.0)
+    assert scores["hausdorff"] == pytest.approx(binary.hd(prediction, target, spacing), rel=1e-5)
+    assert scores["hd95"] == pytest.approx(binary.hd95(prediction, target, spacing), rel=1e-5)
+    assert scores["assd"] == pytest.approx(binary.assd(prediction, target, spacing), rel=1e-5)
+
+
+def test_surface_dice_equals_its_definition():
+    prediction, target = blobs(1)
+    surfaces = [mask & ~ndimage.binary_erosion(mask) for mask in (prediction, target)]
+    maps = [ndimage.distance_transform_edt(~surface, SPACING) for surface in surfaces]
+    near = sum((maps[1 - side][surfaces[side]] <= 1.0).sum() for side in (0, 1))
+    expected = near / (surfaces[0].sum() + surfaces[1].sum())
+    assert evaluate(prediction, target, SPACING, tolerance=1.0)["surface_dice"] == pytest.approx(expected)
+
+
+def test_a_shift_by_hand():
+    target = np.zeros((8, 8, 8), bool)
+    target[2:5, 2:5, 2:5] = True
+    scores = evaluate(np.roll(target, 1, axis=0), target, SPACING, tolerance=3.9)
+    assert scores["dice"] == pytest.approx(2 / 3)
+    assert scores["hausdorff"] == pytest.approx(4.0)
+
+
+def test_perfect():
+    target = blobs(0)[0]
+    scores = evaluate(target, target, SPACING, tolerance=2.0)
+    for name, metric in METRICS.items():
+        assert scores[name] == (1.0 if metric.higher_is_better else 0.0)
+
+
+def test_undefined_is_nan_and_never_a_number():
+    empty, full = np.zeros((3, 4, 5), bool), np.ones((3, 4, 5), bool)
+    missed = evaluate(empty, full, SPACING, tolerance=2.0)
+    assert missed["dice"] == missed["recall"] == missed["surface_dice"] == 0
+    assert math.isnan(missed["precision"]) and math.isnan(missed["hausdorff"]) and math.isnan(missed["assd"])
+    invented = evaluate(full, empty, SPACING, tolerance=2.0)
+    assert invented["dice"] == invented["precision"] == 0 and math.isnan(invented["recall"])
+    nothing = evaluate(empty, empty, SPACING, tolerance=2.0)
+    assert nothing["accuracy"] == 1
+    assert all(math.isnan(nothing[name]) for name in METRICS if name != "accuracy")
