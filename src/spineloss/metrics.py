@@ -84,7 +84,7 @@ def surface(
 
     A surface is the mask's voxels with a face to the outside, as in MedPy. `hausdorff` is the largest distance of
     either surface to the other, `hd95` the 95th percentile of both directions pooled (MedPy's; MONAI takes the
-    larger of two percentiles), `assd` the mean of the two directions' means (MedPy's), `surface_dice` the share
+    larger of two percentiles), `assd` the mean of both pooled (MedPy's), `surface_dice` the share
     of both surfaces within the tolerance (counted in voxels; DeepMind's surface-distance weighs them by area).
 
     References:
@@ -102,7 +102,7 @@ def surface(
     return {
         "hausdorff": float(pooled.max()),
         "hd95": float(np.percentile(pooled, 95)),
-        "assd": float((there.mean(dtype=np.float64) + back.mean(dtype=np.float64)) / 2),
+        "assd": float(pooled.mean(dtype=np.float64)),
         "surface_dice": float(np.mean(pooled <= tolerance)),
     }
 
