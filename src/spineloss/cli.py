@@ -55,10 +55,11 @@ def data_check(
     from spineloss.data.check import check
 
     report = check(source)
-    console.print(report.table())
+    # A number cut off by a narrow terminal is worse than a wrapped line.
+    Console(highlight=False, width=max(console.width, 120)).print(report.table())
     for problem in report.problems:
         _say(f"{problem.case}: {problem.sentence}")
-    _say(f"{len(report.rows)} cases, {len(report.problems)} problems")
+    _say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
     if report.problems:
         raise typer.Exit(FAILED)
 

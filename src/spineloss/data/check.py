@@ -44,7 +44,7 @@ class Report:
     def table(self) -> Table:
         """The rows as a table for the terminal."""
         labels = sorted({label for row in self.rows for label in row.voxels})
-        table = Table(title=f"{len(self.rows)} cases ({self.layout})")
+        table = Table(box=None, pad_edge=False)
         table.add_column("case", no_wrap=True)
         for title in (
             "shape",
@@ -58,8 +58,8 @@ class Report:
         for row in self.rows:
             table.add_row(
                 Text(row.case),
-                "x".join(str(size) for size in row.shape),
-                "x".join(f"{step:.3g}" for step in row.spacing),
+                " x ".join(str(size) for size in row.shape),
+                " x ".join(f"{step:.2f}" for step in row.spacing),
                 row.orientation,
                 f"{row.low:g}..{row.high:g}",
                 *(str(row.voxels.get(label, 0)) for label in labels),
