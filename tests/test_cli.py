@@ -1,0 +1,68 @@
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+HEAVY = ("torch", "monai", "SimpleITK", "torchio", "sklearn")
+
+
+def spineloss(*arguments, cwd=None):
+    command = [sys.executable, "-m", "spineloss.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def test_help_imports_nothing_heavy():
+    code = f"import sys, spineloss.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
+     ["study", "table"], ["predict"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_has_help_with_an_example(command):
+    done = spineloss(*command, "--help")
+    assert done.returncode == 0
+    assert "Example:" in done.stdout or command in ([], ["data"], ["study"])
+
+
+def test_from_volumes_to_masks(small_data, tmp_path):
+    study = tmp_path / "study.yaml"
+    settings = {"data": "volumes", "methods": ["dice"], "grid": [16, 32, 32], "width": 2, "folds": 2, "epochs": 1}
+    study.write_text(yaml.safe_dump(settings | {"batch": 2}))
+    assert "6 cases, 0 problems" in spineloss("data", "check", small_data).stdout
+    done = spineloss("study", "run", study, "-o", tmp_path / "out")
+    assert done.returncode == 0 and "Surface Dice" in done.stdout
+    assert "2 of 2 runs done" in spineloss("study", "status", tmp_path / "out").stdout
+    assert r"\toprule" in spineloss("study", "table", tmp_path / "out", "--format", "latex").stdout
+    image = small_data / "images" / "case-0.mha"
+    done = spineloss("predict", tmp_path / "out", image, "-o", tmp_path / "masks")
+    assert done.returncode == 0 and (tmp_path / "masks" / "case-0.mha").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "check", "nowhere"],
+        ["study", "run", "nowhere.yaml"],
+        ["study", "run", "lumbar"],
+        ["study", "status", "."],
+        ["study", "table", "."],
+        ["predict", ".", "x.mha", "-o", "y"],
+    ],
+    ids=" ".join,
+)
+def test_bad_input_ends_in_one_sentence(command, tmp_path):
+    done = spineloss(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("spineloss: ") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_problems_in_the_data_end_in_a_non_zero_exit(small_data):
+    (small_data / "masks" / "case-1.mha").unlink()
+    done = spineloss("data", "check", small_data)
+    assert done.returncode == 1 and "case-1" in done.stdout
