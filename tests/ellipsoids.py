@@ -1,6 +1,9 @@
 """Small volumes that a small network learns in seconds."""
 
+from pathlib import Path
+
 import numpy as np
+import SimpleITK as sitk
 
 
 def ellipsoids(case: int) -> tuple[np.ndarray, np.ndarray]:
@@ -14,3 +17,16 @@ def ellipsoids(case: int) -> tuple[np.ndarray, np.ndarray]:
         label_map[inside] = label
     image = random.normal(100 + 200 * (label_map > 0), 20).astype(np.float32)
     return image, label_map
+
+
+def write_small_data(folder: Path) -> Path:
+    """Write six cases, 12 x 40 x 36 voxels of 3 x 1 x 1 mm, in paired folders."""
+    for case in range(6):
+        image, label_map = ellipsoids(case)
+        for kind, array in (("images", image), ("masks", label_map)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            volume = sitk.GetImageFromArray(array)
+            volume.SetSpacing((1.0, 1.0, 3.0))
+            volume.SetOrigin((5.0, -3.0, 10.0 * case))
+            sitk.WriteImage(volume, folder / kind / f"case-{case}.mha")
+    return folder

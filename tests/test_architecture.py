@@ -24,7 +24,7 @@ def room(path: Path) -> str:
 
 def imported_rooms(path: Path) -> set[str]:
     rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "spineloss":
             parts = node.module.split(".")[1:]
             rooms |= {parts[0]} if parts else {alias.name for alias in node.names}

@@ -9,7 +9,7 @@ HEAVY = ("torch", "monai", "SimpleITK", "torchio", "sklearn")
 
 def spineloss(*arguments, cwd=None):
     command = [sys.executable, "-m", "spineloss.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=cwd, timeout=300)
 
 
 def test_help_imports_nothing_heavy():

@@ -34,12 +34,22 @@ def unet(width: int, channels: int) -> nn.Module:
         act=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
     )
     network.apply(_initialise)
+    nn.init.kaiming_normal_(network.final_conv.weight, nonlinearity="linear")
     return network
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+    """Kaiming initialisation: the gain of leaky ReLU where it follows, none where nothing does.
+
+    With its gain on the last layer too, one of three folds hardly left the ground: cross-entropy reached a
+    validation Dice of 0.11 in ten epochs where it now reaches 0.76.
+    """
+    if isinstance(module, nn.Conv3d):
         nn.init.kaiming_normal_(module.weight, a=0.01, nonlinearity="leaky_relu")
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.ConvTranspose3d):
+        # Its kernel is its stride, so an output voxel sums over the input channels alone.
+        nn.init.normal_(module.weight, std=module.in_channels**-0.5)
         nn.init.zeros_(module.bias)
 
 

@@ -1,15 +1,19 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from ellipsoids import write_small_data
+from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
 from spineloss.study.engine import run_study
@@ -49,10 +53,19 @@ def measured(folder):
     return {str(key).replace(str(folder), ""): value for key, value in numbers.items()}
 
 
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    data = write_small_data(folder / "volumes")
+    cache = Cache(folder / "cache")
+    list(run_study(study_of(data), folder / "study", progress=lambda line: None, cache=cache))
+    return folder / "study"
+
+
 @pytest.fixture
-def finished(small_data, tmp_path):
-    run(small_data, tmp_path / "study")
-    return tmp_path / "study"
+def finished(finished_once, tmp_path):
+    """A finished study of `small_data`, free to change."""
+    return Path(shutil.copytree(finished_once, tmp_path / "study"))
 
 
 def test_a_study_leaves_what_the_design_names(finished):
@@ -69,6 +82,8 @@ def test_a_study_leaves_what_the_design_names(finished):
 
 
 def test_a_second_run_trains_nothing_and_reads_no_original(finished, small_data, monkeypatch):
+    run(small_data, finished)
+
     def refuse(*args, **kwargs):
         raise AssertionError("an original was read")
 
