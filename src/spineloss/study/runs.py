@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from spineloss.data.cache import write_tensors
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_atomically, write_csv, write_json
 from spineloss.metrics import METRICS
@@ -111,6 +112,8 @@ class Run:
         write_csv(self.folder / "validation.csv", rows, columns)
         last = rows[-1]["epoch"] if rows else None
         write_csv(self.folder / "cases.csv", [row for row in rows if row["epoch"] == last], columns)
+        pictures = {str(epoch["epoch"]): epoch["picture"] for epoch in epochs if epoch["picture"] is not None}
+        write_tensors(self.folder / "series.safetensors", pictures)
 
 
 def plain_epoch(epoch: Epoch) -> dict[str, Any]:

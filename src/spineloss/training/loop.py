@@ -31,7 +31,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The record of one epoch; `validation` is empty where none was due."""
+    """The record of one epoch; `validation` is empty, and `picture` none, where none was due."""
 
     epoch: int
     train_loss: float
@@ -39,6 +39,7 @@ class Epoch:
     seconds: float
     compute_seconds: float  # forward, backward and optimiser
     validation: list[dict[str, str | float]] = field(default_factory=list)
+    picture: torch.Tensor | None = None
 
 
 def poly_learning_rate(initial: float, epoch: int, epochs: int) -> float:
@@ -127,8 +128,10 @@ class Training:
             losses.append(self.step(batch.to(self.fabric.device)))
             compute += time.perf_counter() - began
         rows: list[dict[str, str | float]] = []
+        picture = None
         if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
             validation = self.validate(self.network)
-            rows, compute = validation.rows, compute + validation.forward_seconds
+            rows, picture = validation.rows, validation.picture
+            compute += validation.forward_seconds
         self.done = epoch
-        return Epoch(epoch, sum(losses) / len(losses), rate, time.perf_counter() - start, compute, rows)
+        return Epoch(epoch, sum(losses) / len(losses), rate, time.perf_counter() - start, compute, rows, picture)

@@ -14,10 +14,22 @@ from spineloss.metrics import evaluate
 
 @dataclass(frozen=True)
 class Validation:
-    """Rows of case, label and metrics, and the seconds that the network's forward passes took."""
+    """What the metrics are, what the first case looked like, and the seconds of the network's forward passes.
+
+    Args:
+        rows: case, label and metrics.
+        picture: (C, Y, X) bool, the prediction for the first case in its `widest_slice`.
+        forward_seconds: seconds.
+    """
 
     rows: list[dict[str, str | float]]
+    picture: torch.Tensor
     forward_seconds: float
+
+
+def widest_slice(target: torch.Tensor) -> int:
+    """The slice of a (C, Z, Y, X) target that holds most of it."""
+    return int(target.sum(dim=(0, 2, 3)).argmax())
 
 
 def validate(
@@ -40,6 +52,7 @@ def validate(
         device: the network's.
     """
     rows: list[dict[str, str | float]] = []
+    pictures: list[torch.Tensor] = []
     forward = 0.0
     network.eval()
     for sample in samples:
@@ -51,8 +64,11 @@ def validate(
         if grid == "case":
             target, spacing = sample.own_target(), sample.own_spacing()
             probabilities = resize_image(probabilities, tuple(target.shape[1:]))
-        for label, prediction, truth in zip(channels, probabilities > 0.5, target.bool(), strict=True):
+        predictions = probabilities > 0.5
+        if not pictures:
+            pictures.append(predictions[:, widest_slice(target)].clone())
+        for label, prediction, truth in zip(channels, predictions, target.bool(), strict=True):
             scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance)
             rows.append({"case": sample.case, "label": label, **scores})
     network.train()
-    return Validation(rows, forward)
+    return Validation(rows, pictures[0], forward)
