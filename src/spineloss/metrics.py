@@ -22,6 +22,11 @@ class Metric:
     unit: str
     higher_is_better: bool
 
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied by to be in its unit: shares are kept in [0, 1]."""
+        return 100 if self.unit == "%" else 1
+
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("Accuracy", "%", True),

@@ -1,9 +1,7 @@
 """The table of a study, read from its folder: mean and standard deviation by method and metric."""
 
 import csv
-import io
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +11,9 @@ from typing import Literal, get_args
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_csv
 from spineloss.metrics import METRICS
+from spineloss.study.layout import Cell, Format, lay_out, lay_out_csv, refuse_unknown
 
 EpochChoice = Literal["last", "best", "optimistic"]
-Format = Literal["text", "markdown", "csv", "latex"]
 COLUMNS = ["method", "epoch", "label", "metric", "mean", "std", "folds", "undefined"]
 TITLES = {
     "last": "at the last epoch",
@@ -104,7 +102,7 @@ def _method_rows(method: str, runs: Sequence[Record], epoch: EpochChoice) -> lis
         for metric in METRICS:
             means, undefined = [], 0
             for run in runs:
-                mean, left_out = _fold_mean(run.scores[_epoch(run, metric, epoch)], metric, chosen)
+                mean, left_out = _fold_mean(run.scores[chosen_epoch(run, metric, epoch)], metric, chosen)
                 undefined += left_out
                 if not math.isnan(mean):
                     means.append(mean)
@@ -112,7 +110,8 @@ def _method_rows(method: str, runs: Sequence[Record], epoch: EpochChoice) -> lis
     return rows
 
 
-def _epoch(run: Record, metric: str, choice: EpochChoice) -> int:
+def chosen_epoch(run: Record, metric: str, choice: EpochChoice) -> int:
+    """The epoch of a run that a choice of epoch takes for a metric."""
     if choice == "last":
         return max(run.scores)
     decisive = "dice" if choice == "best" else metric
@@ -170,28 +169,17 @@ def render(rows: Sequence[Row], format: Format = "text", *, epoch: EpochChoice =
     Raises:
         UserError: an unknown format.
     """
-    if format not in get_args(Format):
-        raise UserError(f"There is no format {format!r}: choose {', '.join(get_args(Format))}.")
+    refuse_unknown(format)
     if format == "csv":
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**vars(row), "epoch": epoch} for row in rows)
-        return buffer.getvalue().rstrip("\n")
+        return lay_out_csv([{**vars(row), "epoch": epoch} for row in rows], COLUMNS)
     if not rows:
         return "No run is finished yet."
     head, lines = _cells(rows, folds)
-    title, notes = f"Mean ± standard deviation over folds, {TITLES[epoch]}", _notes(rows)
-    return {"text": _text, "markdown": _markdown, "latex": _latex}[format](title, head, lines, notes)
+    title = f"Mean ± standard deviation over folds, {TITLES[epoch]}"
+    return lay_out(title, head, lines, _notes(rows), format)
 
 
-@dataclass(frozen=True)
-class _Cell:
-    text: str
-    best: bool = False
-
-
-def _cells(rows: Sequence[Row], folds: int) -> tuple[list[str], list[list[_Cell]]]:
+def _cells(rows: Sequence[Row], folds: int) -> tuple[list[str], list[list[Cell]]]:
     lines: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         lines[row.method, row.label][row.metric] = row
@@ -203,8 +191,8 @@ def _cells(rows: Sequence[Row], folds: int) -> tuple[list[str], list[list[_Cell]
     for (method, label), found in lines.items():
         finished = max(row.folds for row in found.values())
         name = method if finished >= folds else f"{method} ({finished}/{folds} folds)"
-        cells = [_Cell(name), *([_Cell(label)] if len(labels) > 1 else [])]
-        cells += [_Cell(_number(found[metric]), found[metric].mean == best[label, metric]) for metric in METRICS]
+        cells = [Cell(name), *([Cell(label)] if len(labels) > 1 else [])]
+        cells += [Cell(_number(found[metric]), found[metric].mean == best[label, metric]) for metric in METRICS]
         table.append(cells)
     return head, table
 
@@ -216,7 +204,7 @@ def _best(rows: Sequence[Row], label: str, metric: str) -> float | None:
 
 
 def _number(row: Row) -> str:
-    scale = 100 if METRICS[row.metric].unit == "%" else 1
+    scale = METRICS[row.metric].scale
     if math.isnan(row.mean):
         return "undefined"
     mark = "†" if row.undefined else ""
@@ -230,64 +218,3 @@ def _notes(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.undefined and row.label in ("all", "mean")
     ]
-
-
-def _printable(text: str) -> str:
-    return re.sub(r"\s+", " ", "".join(letter if letter.isprintable() else " " for letter in text))
-
-
-def _text(title: str, head: list[str], lines: list[list[_Cell]], notes: list[str]) -> str:
-    rows = [
-        head,
-        *(
-            [f"*{_printable(cell.text)}*" if cell.best else _printable(cell.text) for cell in line]
-            for line in lines
-        ),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    laid = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([title, laid[0], rule, *laid[1:], *notes])
-
-
-def _markdown(title: str, head: list[str], lines: list[list[_Cell]], notes: list[str]) -> str:
-    def safe(text: str) -> str:
-        return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", _printable(text))
-
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    body = [line([f"**{safe(cell.text)}**" if cell.best else safe(cell.text) for cell in row]) for row in lines]
-    rule = line(["---"] + ["---:"] * (len(head) - 1))
-    return "\n".join([title, "", line(head), rule, *body, *(["", *map(safe, notes)] if notes else [])])
-
-
-def _latex(title: str, head: list[str], lines: list[list[_Cell]], notes: list[str]) -> str:
-    special = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "±": r"$\pm$",
-        "†": r"$\dagger$",
-    }
-
-    def safe(text: str) -> str:
-        return "".join(special.get(letter, letter) for letter in _printable(text))
-
-    body = [
-        " & ".join(rf"\textbf{{{safe(cell.text)}}}" if cell.best else safe(cell.text) for cell in row) + r" \\"
-        for row in lines
-    ]
-    return "\n".join(
-        [
-            f"% {safe(title)}",
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\toprule",
-            " & ".join(safe(text) for text in head) + r" \\",
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(f"% {safe(note)}" for note in notes),
-        ]
-    )
