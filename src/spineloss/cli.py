@@ -211,6 +211,42 @@ def _print_table(folder: Path, epoch: str, format: str) -> None:
     print(render(rows, format, epoch=epoch, folds=load(folder / "study.yaml").folds))
 
 
+@study_app.command("compare")
+def study_compare(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    metrics: Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")] = "dice",
+    reference: Annotated[
+        str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
+    ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
+        ),
+    ] = None,
+    epoch: Annotated[str, typer.Option(help="last; or best (chosen by validation Dice).")] = "last",
+    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+) -> None:
+    """Compare the methods case by case: the answer in two sentences, paired tests, ranks, and how sure it is.
+
+    Example: [bold]spineloss study compare study/ --metrics dice,hd95 --margin 1,0.5[/bold]
+    """
+    from spineloss.study.comparison import compare_study
+    from spineloss.study.comparison_table import render
+    from spineloss.study.table import read_records
+
+    names = [name.strip() for name in metrics.split(",")]
+    results = compare_study(read_records(folder), names, reference, _margins(margin), epoch)
+    print(render(results, format, epoch=epoch))
+
+
+def _margins(text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        raise UserError(f"The margin {text!r} is no number: write it as 1.0, or as 1.0,0.5.") from error
+
+
 @app.command("predict")
 def predict_command(
     source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],

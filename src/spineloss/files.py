@@ -59,10 +59,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> None:
-    """Write rows as CSV, atomically; floats in full, an undefined number (NaN) as an empty field."""
+    """Write rows as `csv_text`, atomically."""
+    write_text(path, csv_text(rows, columns))
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
+    """Rows as CSV under the columns' names; floats in full, an undefined number (NaN) as an empty field."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})
-    write_text(path, buffer.getvalue())
+    return buffer.getvalue()

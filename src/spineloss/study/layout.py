@@ -1,11 +1,9 @@
 """A table as text, Markdown or LaTeX, whatever the names in it are."""
 
-import csv
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from spineloss.errors import UserError
 
@@ -41,13 +39,12 @@ def lay_out(
     return {"text": _text, "markdown": _markdown, "latex": _latex}[format](title, head, lines, notes)
 
 
-def lay_out_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows as CSV, the columns' names first."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue().rstrip("\n")
+def bullets(lines: Sequence[str], format: Format) -> str:
+    """Lines as a list, for any format but `csv`."""
+    if format == "latex":
+        items = [rf"\item {escape(line, format)}" for line in lines]
+        return "\n".join([r"\begin{itemize}", *items, r"\end{itemize}"])
+    return "\n".join(f"- {escape(line, format)}" for line in lines)
 
 
 def escape(text: str, format: Format) -> str:

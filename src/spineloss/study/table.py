@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from spineloss.errors import UserError
-from spineloss.files import read_json, write_csv
+from spineloss.files import csv_text, read_json, write_csv
 from spineloss.metrics import METRICS
-from spineloss.study.layout import Cell, Format, lay_out, lay_out_csv, refuse_unknown
+from spineloss.study.layout import Cell, Format, lay_out, refuse_unknown
 
 EpochChoice = Literal["last", "best", "optimistic"]
 COLUMNS = ["method", "epoch", "label", "metric", "mean", "std", "folds", "undefined"]
@@ -171,7 +171,7 @@ def render(rows: Sequence[Row], format: Format = "text", *, epoch: EpochChoice =
     """
     refuse_unknown(format)
     if format == "csv":
-        return lay_out_csv([{**vars(row), "epoch": epoch} for row in rows], COLUMNS)
+        return csv_text([{**vars(row), "epoch": epoch} for row in rows], COLUMNS).rstrip("\n")
     if not rows:
         return "No run is finished yet."
     head, lines = _cells(rows, folds)

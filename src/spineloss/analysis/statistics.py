@@ -1,0 +1,366 @@
+"""Methods compared case by case on one metric: intervals, paired tests, effects, verdicts, cases still needed."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from spineloss.errors import UserError
+from spineloss.seeding import generator
+
+ALPHA = 0.05
+POWER = 0.8
+RESAMPLES = 9999
+
+Values = Mapping[str, Mapping[str, float]]
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval; NaN where it is undefined."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """A method alone: its mean over its defined cases, the interval of that mean, and the undefined cases."""
+
+    mean: float
+    interval: Interval
+    cases: int
+    undefined: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A method against the reference, case by case: the differences are method - reference.
+
+    `cases` have both values, `left_out` lack one. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the
+    Wilcoxon test's, `p_holm` the same corrected, `p_equivalent` of equivalence, corrected (none without a margin).
+    `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. In `agreeing`
+    of `folds` the mean difference points the same way as over all cases.
+    """
+
+    cases: int
+    left_out: int
+    mean: float
+    interval: Interval
+    median: float
+    effect: float
+    p: float
+    p_holm: float
+    p_equivalent: float | None
+    verdict: Verdict
+    more_cases: float
+    agreeing: int
+    folds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All methods on one metric, and each other method against the reference."""
+
+    reference: str
+    picked: bool
+    margin: float | None
+    levels: dict[str, Level]
+    pairs: dict[str, Pair]
+
+
+def average_repeats(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Values:
+    """One value a method and case: the mean of its repeats.
+
+    Repeats (seeds) of a case are no new cases: counted as such, they would make every p-value too small. A mean
+    with an undefined part is undefined, so that no method gains by what it failed at.
+
+    Args:
+        scores: method -> case -> a value for each repeat.
+
+    >>> average_repeats({"dice": {"a": [0.5, 1.0]}})
+    {'dice': {'a': 0.75}}
+    """
+    return {
+        method: {case: math.fsum(repeats) / len(repeats) for case, repeats in cases.items()}
+        for method, cases in scores.items()
+    }
+
+
+def shared_cases(values: Values) -> list[str]:
+    """The cases at which every method has a value; a method without any is not counted."""
+    defined = [{case for case, value in cases.items() if not math.isnan(value)} for cases in values.values()]
+    return sorted(set.intersection(*filter(None, defined))) if any(defined) else []
+
+
+def best(values: Values, *, higher_is_better: bool) -> str:
+    """The method with the best mean over the cases that all methods share.
+
+    Args:
+        values: method -> case -> value.
+        higher_is_better: of the metric.
+
+    Raises:
+        UserError: no case is defined for every method.
+    """
+    cases = shared_cases(values)
+    if not cases:
+        raise UserError(
+            "No case has a value of every method, so none is best: name a reference, or another metric."
+        )
+    sign = 1 if higher_is_better else -1
+    candidates = [method for method in values if not math.isnan(values[method].get(cases[0], math.nan))]
+    return max(candidates, key=lambda method: sign * math.fsum(values[method][case] for case in cases))
+
+
+def compare(
+    values: Values,
+    reference: str,
+    *,
+    higher_is_better: bool,
+    picked: bool = False,
+    margin: float | None = None,
+    folds: Sequence[Collection[str]] = (),
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Every method against a reference, on the cases that both have.
+
+    A difference is tested by the Wilcoxon signed-rank test, equivalence by two of them, one-sided, at the ends of
+    the margin. Holm's method corrects the p-values of either question over the pairs, so that any false verdict of
+    better or worse, and any of equivalent, has a probability of 5 % at most. The verdict is the first that holds
+    of: equivalent, better or worse, undecided.
+
+    Args:
+        values: method -> case -> value, NaN where undefined.
+        reference: one of the methods.
+        higher_is_better: of the metric.
+        picked: the reference was picked by looking at these values, as by `best`. Picking has compared all pairs
+            of methods, so the correction then counts them all.
+        margin: differences up to it do not matter to the user; in the values' unit, above 0.
+        folds: the cases of each. No test uses them: cases of a fold share their networks, and folds that disagree
+            are the sign that training, not the method, may have made a difference.
+        resamples: of the bootstrap.
+
+    Raises:
+        UserError: an unknown reference, or a margin not above 0.
+
+    References:
+        Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7, 2006.
+    """
+    if reference not in values:
+        raise UserError(f"There is no finished method {reference!r}: choose {', '.join(values)}.")
+    if margin is not None and not margin > 0:
+        raise UserError(f"A margin of {margin:g} holds no difference: choose one above 0.")
+    others = [method for method in values if method != reference]
+    family = [(method, reference) for method in others]
+    if picked:
+        family += combinations(others, 2)
+    differences = [paired_differences(values, *pair) for pair in family]
+    p = [difference_p(found) for found in differences]
+    p_holm = holm(p)
+    p_equivalent = None if margin is None else holm([equivalence_p(found, margin) for found in differences])
+    level = ALPHA / max(sum(value >= ALPHA for value in p_holm), 1)
+    pairs = {}
+    for index, method in enumerate(others):
+        found = differences[index]
+        equivalent = None if p_equivalent is None else p_equivalent[index]
+        verdict = _verdict(found, p_holm[index], equivalent, higher_is_better)
+        agreeing = _agreeing(values, method, reference, folds)
+        pairs[method] = Pair(
+            cases=len(found),
+            left_out=len(values[method].keys() | values[reference].keys()) - len(found),
+            mean=_mean(found),
+            interval=bootstrap_interval(found, "difference", method, reference, resamples=resamples),
+            median=float(np.median(found)) if len(found) else math.nan,
+            effect=rank_biserial(found),
+            p=p[index],
+            p_holm=p_holm[index],
+            p_equivalent=equivalent,
+            verdict=verdict,
+            more_cases=more_cases(found, level, margin) if verdict == "undecided" else 0,
+            agreeing=sum(agreeing),
+            folds=len(agreeing),
+        )
+    levels = {method: _level(method, values[method], resamples) for method in values}
+    return Comparison(reference, picked, margin, levels, pairs)
+
+
+def _agreeing(values: Values, method: str, reference: str, folds: Sequence[Collection[str]]) -> list[bool]:
+    """For each fold with a case of both: does its mean difference point the way of all cases'?"""
+    overall = _mean(paired_differences(values, method, reference))
+    means = [
+        _mean(paired_differences(_of_cases(values, fold, method, reference), method, reference)) for fold in folds
+    ]
+    return [mean * overall > 0 for mean in means if not math.isnan(mean)]
+
+
+def _of_cases(values: Values, cases: Collection[str], *methods: str) -> Values:
+    return {method: {case: value for case, value in values[method].items() if case in cases} for method in methods}
+
+
+def _level(method: str, cases: Mapping[str, float], resamples: int) -> Level:
+    defined = np.array([cases[case] for case in sorted(cases) if not math.isnan(cases[case])])
+    interval = bootstrap_interval(defined, "mean", method, resamples=resamples)
+    return Level(_mean(defined), interval, len(defined), len(cases) - len(defined))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _verdict(
+    differences: np.ndarray, p_holm: float, p_equivalent: float | None, higher_is_better: bool
+) -> Verdict:
+    if p_equivalent is not None and p_equivalent < ALPHA:
+        return "equivalent"
+    if p_holm < ALPHA:
+        return "better" if (rank_biserial(differences) > 0) == higher_is_better else "worse"
+    return "undecided"
+
+
+def paired_differences(values: Values, method: str, reference: str) -> np.ndarray:
+    """Method - reference at each case where both are defined, in the order of the case ids."""
+    cases = sorted(values[method].keys() & values[reference].keys())
+    differences = np.array([values[method][case] - values[reference][case] for case in cases])
+    return differences[~np.isnan(differences)]
+
+
+def difference_p(differences: np.ndarray, alternative: str = "two-sided") -> float:
+    """The Wilcoxon signed-rank test's p-value; 1 where no case differs.
+
+    Args:
+        differences: (cases,) paired differences; zeros are left out, as Wilcoxon did.
+        alternative: `two-sided`, `greater` or `less`.
+    """
+    if not np.any(differences):
+        return 1.0
+    return float(stats.wilcoxon(differences, alternative=alternative).pvalue)
+
+
+def equivalence_p(differences: np.ndarray, margin: float) -> float:
+    """The larger p-value of two one-sided Wilcoxon tests: differences above -margin, and below +margin.
+
+    References:
+        Schuirmann, A comparison of the two one-sided tests procedure, J. Pharmacokinet. Biopharm. 15, 1987.
+    """
+    if not len(differences):
+        return 1.0
+    return max(difference_p(differences + margin, "greater"), difference_p(differences - margin, "less"))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """P-values corrected so that the probability of any false rejection among them stays below the level.
+
+    The i-th smallest of m is multiplied by m - i + 1, and none becomes smaller than one before it.
+
+    References:
+        Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6, 1979.
+
+    >>> holm([0.03, 0.01, 0.02])
+    [0.04, 0.03, 0.04]
+    """
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(np.arange(len(p), 0, -1) * np.asarray(p)[order])
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected.tolist()
+
+
+def rank_biserial(differences: np.ndarray) -> float:
+    """The matched-pairs rank-biserial correlation, (W+ - W-) / (W+ + W-), W the rank sums of the Wilcoxon test.
+
+    Returns:
+        1 if every case is higher than the reference's, -1 if lower, 0 in balance or where no case differs.
+
+    References:
+        Kerby, The simple difference formula, Comprehensive Psychology 3, 2014.
+
+    >>> rank_biserial(np.array([3.0, 2.0, -1.0]))
+    0.6666666666666666
+    """
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
+        return 0.0
+    ranks = stats.rankdata(np.abs(nonzero))
+    return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+
+
+def bootstrap_interval(values: np.ndarray, *key: str, resamples: int = RESAMPLES) -> Interval:
+    """The BCa bootstrap interval of the mean over cases, 95 %.
+
+    BCa, because scores near a bound are skewed: it follows the skew, the percentile interval does not.
+
+    Args:
+        values: (cases,) one value a case.
+        key: names what is resampled; the same key and values give the same interval.
+        resamples: drawn.
+
+    Returns:
+        NaN with fewer than two cases.
+
+    References:
+        Efron, Better bootstrap confidence intervals, JASA 82, 1987.
+    """
+    if len(values) < 2:
+        return Interval(math.nan, math.nan)
+    if np.ptp(values) == 0:
+        return Interval(float(values[0]), float(values[0]))
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=resamples, method="BCa", rng=generator("bootstrap", *key)
+    )
+    return Interval(*map(float, found.confidence_interval))
+
+
+def more_cases(differences: np.ndarray, level: float, margin: float | None = None) -> float:
+    """How many more cases would decide a pair with 80 % power, were the observed differences the true ones.
+
+    Better or worse, or equivalent when there is a margin, whichever needs fewer. For planning only: the observed
+    effect is itself uncertain.
+
+    Args:
+        differences: (cases,) paired differences.
+        level: of the test, corrected for the others.
+        margin: of equivalence.
+
+    Returns:
+        At least 1; infinite where the differences point nowhere.
+    """
+    needed = cases_needed(positive_share(differences), level / 2)
+    if margin is not None:
+        # Both one-sided tests have to hold, so each gets half of the probability to miss.
+        ends = (positive_share(differences + margin), positive_share(margin - differences))
+        needed = min(needed, max(cases_needed(share, level, (1 + POWER) / 2, one_way=True) for share in ends))
+    return max(needed - len(differences), 1)
+
+
+def positive_share(differences: np.ndarray) -> float:
+    """The share of pairs of cases whose differences sum to above 0, ties counted half; 1/2 below two cases."""
+    first, second = np.triu_indices(len(differences), k=1)
+    sums = differences[first] + differences[second]
+    return float(np.mean((np.sign(sums) + 1) / 2)) if len(sums) else 0.5
+
+
+def cases_needed(share: float, level: float, power: float = POWER, one_way: bool = False) -> float:
+    """Cases for a Wilcoxon signed-rank test: (z_level + z_power)² / (3 (share - 1/2)²), rounded up.
+
+    Args:
+        share: probability that the differences of two cases sum to above 0.
+        level: of one side.
+        power: probability to find the difference.
+        one_way: only a share above 1/2 counts.
+
+    Returns:
+        Infinite at a share of 1/2.
+
+    References:
+        Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987.
+    """
+    if share == 0.5 or (one_way and share < 0.5):
+        return math.inf
+    z = stats.norm.isf(level) + stats.norm.ppf(power)
+    return math.ceil(z**2 / (3 * (share - 0.5) ** 2))

@@ -1,0 +1,121 @@
+"""The methods of a study compared case by case."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from spineloss.analysis.ranking import Ranking, rank
+from spineloss.analysis.statistics import Comparison, Values, average_repeats, best, compare
+from spineloss.errors import UserError
+from spineloss.metrics import METRICS
+from spineloss.study.table import Record, Row, chosen_epoch, summarise
+
+FairEpoch = Literal["last", "best"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric of a study: the comparison, the ranking, and each method's mean and deviation over folds."""
+
+    metric: str
+    comparison: Comparison
+    ranking: Ranking | None
+    rows: dict[str, Row]
+
+
+def compare_study(
+    records: Sequence[Record],
+    metrics: Sequence[str] = ("dice",),
+    reference: str | None = None,
+    margins: Sequence[float] = (),
+    epoch: FairEpoch = "last",
+) -> list[Result]:
+    """Compare the methods of a study on each metric, against one reference.
+
+    Args:
+        records: of `read_records`.
+        metrics: of `METRICS`, the deciding one first.
+        reference: a method; if none, the one with the best mean of the deciding metric.
+        margins: of equivalence, in each metric's unit (percentage points or mm): none, one for all, or one each.
+        epoch: `last`, or `best` by mean validation Dice.
+
+    Raises:
+        UserError: an unknown metric, method or epoch, a wrong margin, or fewer than two finished methods.
+    """
+    _refuse_unknown(metrics, epoch)
+    if len({record.method for record in records}) < 2:
+        raise UserError("A comparison needs two methods with a finished run: train them first.")
+    values = {metric: case_values(records, metric, epoch) for metric in metrics}
+    decisive = metrics[0]
+    chosen = reference or best(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
+    folds = _folds(records)
+    rows = summarise(records, epoch)
+    results = []
+    for metric, margin in zip(metrics, _each_margin(metrics, margins), strict=True):
+        higher_is_better = METRICS[metric].higher_is_better
+        comparison = compare(
+            values[metric],
+            chosen,
+            higher_is_better=higher_is_better,
+            picked=reference is None,
+            margin=margin,
+            folds=folds,
+        )
+        results.append(
+            Result(
+                metric,
+                comparison,
+                rank(values[metric], higher_is_better=higher_is_better),
+                # The first of a method's rows is the average over its labels.
+                {row.method: row for row in reversed(rows) if row.metric == metric},
+            )
+        )
+    return results
+
+
+def _refuse_unknown(metrics: Sequence[str], epoch: str) -> None:
+    for metric in metrics:
+        if metric not in METRICS:
+            raise UserError(f"There is no metric {metric!r}: choose from {', '.join(METRICS)}.")
+    if epoch not in get_args(FairEpoch):
+        raise UserError(
+            f"Methods are not compared at the epoch {epoch!r}: choose {' or '.join(get_args(FairEpoch))}."
+        )
+
+
+def _each_margin(metrics: Sequence[str], margins: Sequence[float]) -> list[float | None]:
+    """A margin for each metric, in the unit its values are kept in."""
+    if not margins:
+        return [None] * len(metrics)
+    if len(margins) not in (1, len(metrics)):
+        raise UserError(
+            f"{len(margins)} margins do not fit {len(metrics)} metrics: give one for all, or one each."
+        )
+    each = margins if len(margins) > 1 else [margins[0]] * len(metrics)
+    return [margin / METRICS[metric].scale for metric, margin in zip(metrics, each, strict=True)]
+
+
+def _folds(records: Iterable[Record]) -> list[set[str]]:
+    cases: dict[int, set[str]] = defaultdict(set)
+    for record in records:
+        cases[record.fold] |= {case for case, _ in next(iter(record.scores.values()))}
+    return list(cases.values())
+
+
+def case_values(records: Iterable[Record], metric: str, epoch: FairEpoch) -> Values:
+    """Method -> case -> value, averaged over labels and repeats; undefined if any of them is.
+
+    A label without a value from any method (absent from the case) is no part of the average.
+    """
+    scores = [(record.method, record.scores[chosen_epoch(record, metric, epoch)]) for record in records]
+    measured = {key for _, cases in scores for key, row in cases.items() if not math.isnan(row[metric])}
+    repeats: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for method, cases in scores:
+        labels: dict[str, list[float]] = defaultdict(list)
+        for (case, label), row in cases.items():
+            labels[case] += [row[metric]] if (case, label) in measured else []
+        for case, found in labels.items():
+            repeats[method][case].append(math.fsum(found) / len(found) if found else math.nan)
+    return average_repeats(repeats)
