@@ -4,7 +4,7 @@ import sys
 import pytest
 import yaml
 
-HEAVY = ("torch", "monai", "SimpleITK", "torchio", "sklearn")
+HEAVY = ("torch", "monai", "SimpleITK", "torchio", "sklearn", "scipy")
 
 
 def spineloss(*arguments, cwd=None):
@@ -20,7 +20,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
-     ["study", "table"], ["predict"]],
+     ["study", "table"], ["study", "compare"], ["predict"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
@@ -51,6 +51,8 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["study", "run", "lumbar"],
         ["study", "status", "."],
         ["study", "table", "."],
+        ["study", "compare", "."],
+        ["study", "compare", ".", "--margin", "small"],
         ["predict", ".", "x.mha", "-o", "y"],
     ],
     ids=" ".join,

@@ -45,9 +45,12 @@ def caution(pair: Pair) -> str | None:
     if pair.verdict not in ("better", "worse"):
         return None
     if pair.mean * pair.effect < 0:
-        return f"{pair.verdict} in most cases, but not on average: a few cases differ much the other way"
-    if pair.agreeing < pair.folds:
-        return f"{pair.verdict}, but not in every fold: training again may turn it round"
+        return "so in most cases, but not on average: a few cases differ much the other way"
+    if pair.training_may_explain:
+        return (
+            "the folds differ more than their cases explain, and by more than the difference itself: "
+            "training again may change the verdict"
+        )
     return None
 
 
@@ -61,7 +64,7 @@ def _picked(metric: str, comparison: Comparison) -> str:
     parts = [f"it is better than {_names(worse, comparison)}" if worse else "it is shown to be better than none"]
     if better:
         parts.append(f"most cases are better with {_names(better, comparison)}")
-    return f"{first}: {'; '.join([*parts, *_open(metric, comparison), *_not_in_every_fold(comparison)])}"
+    return f"{first}: {'; '.join([*parts, *_open(metric, comparison), *_luck(comparison)])}"
 
 
 def _against(metric: str, comparison: Comparison) -> str:
@@ -75,14 +78,14 @@ def _against(metric: str, comparison: Comparison) -> str:
         for verdict in ("better", "worse")
         if (found := _with(comparison, verdict))
     ]
-    rest = [*_open(metric, comparison), *_not_in_every_fold(comparison)]
+    rest = [*_open(metric, comparison), *_luck(comparison)]
     return f"{first}: {'; '.join([*(decided or ['none is better or worse']), *rest])}"
 
 
-def _not_in_every_fold(comparison: Comparison) -> list[str]:
+def _luck(comparison: Comparison) -> list[str]:
     decided = _with(comparison, "better") + _with(comparison, "worse")
-    found = [method for method in decided if comparison.pairs[method].agreeing < comparison.pairs[method].folds]
-    return [f"with {_names(found, comparison)} the folds disagree"] if found else []
+    found = [method for method in decided if comparison.pairs[method].training_may_explain]
+    return [f"with {_names(found, comparison)} the luck of training may be the reason"] if found else []
 
 
 def _open(metric: str, comparison: Comparison) -> list[str]:
@@ -120,13 +123,12 @@ def _stability(metric: str, comparison: Comparison, ranking: Ranking | None) -> 
     if ranking is None:
         return ""
     if comparison.picked:
-        share = ranking.chances[comparison.reference][0]
-        return (
-            f"were the cases drawn again, {comparison.reference} would come first in {100 * share:.0f} % of draws"
-        )
-    favourite = max(ranking.chances, key=lambda method: ranking.chances[method][0])
-    mean, share = _value(metric, comparison.levels[favourite].mean), ranking.chances[favourite][0]
-    return f"were the cases drawn again, {favourite} ({mean}) would come first in {100 * share:.0f} % of draws"
+        first = name = comparison.reference
+    else:
+        first = max(ranking.chances, key=lambda method: ranking.chances[method][0])
+        name = f"{first} ({_value(metric, comparison.levels[first].mean)})"
+    share = 100 * ranking.chances[first][0]
+    return f"with these networks and the cases drawn again, {name} comes first in {share:.0f} % of draws"
 
 
 def _needed(metric: str, comparison: Comparison) -> str:

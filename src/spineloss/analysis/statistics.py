@@ -44,8 +44,9 @@ class Pair:
 
     `cases` have both values, `left_out` lack one. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the
     Wilcoxon test's, `p_holm` the same corrected, `p_equivalent` of equivalence, corrected (none without a margin).
-    `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. In `agreeing`
-    of `folds` the mean difference points the same way as over all cases.
+    `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. `fold_means`
+    are the mean differences of the folds, `folds_p` of the Kruskal-Wallis test whether they differ more than their
+    cases explain (NaN where it is undefined).
     """
 
     cases: int
@@ -59,8 +60,18 @@ class Pair:
     p_equivalent: float | None
     verdict: Verdict
     more_cases: float
-    agreeing: int
-    folds: int
+    fold_means: tuple[float, ...]
+    folds_p: float
+
+    @property
+    def agreeing_folds(self) -> int:
+        """The folds in which the mean difference points the same way as over all cases."""
+        return sum(mean * self.mean > 0 for mean in self.fold_means)
+
+    @property
+    def training_may_explain(self) -> bool:
+        """Do the folds differ more than their cases explain, and by more than the difference itself?"""
+        return self.folds_p < ALPHA and max(self.fold_means) - min(self.fold_means) > abs(self.mean)
 
 
 @dataclass(frozen=True)
@@ -142,8 +153,8 @@ def compare(
         picked: the reference was picked by looking at these values, as by `best`. Picking has compared all pairs
             of methods, so the correction then counts them all.
         margin: differences up to it do not matter to the user; in the values' unit, above 0.
-        folds: the cases of each. No test uses them: cases of a fold share their networks, and folds that disagree
-            are the sign that training, not the method, may have made a difference.
+        folds: the cases of each. No verdict depends on them: cases of a fold share their two networks, and folds
+            that differ are the sign that the luck of training, not the method, may have made a difference.
         resamples: of the bootstrap.
 
     Raises:
@@ -170,7 +181,7 @@ def compare(
         found = differences[index]
         equivalent = None if p_equivalent is None else p_equivalent[index]
         verdict = _verdict(found, p_holm[index], equivalent, higher_is_better)
-        agreeing = _agreeing(values, method, reference, folds)
+        by_fold = _by_fold(values, method, reference, folds)
         pairs[method] = Pair(
             cases=len(found),
             left_out=len(values[method].keys() | values[reference].keys()) - len(found),
@@ -183,24 +194,29 @@ def compare(
             p_equivalent=equivalent,
             verdict=verdict,
             more_cases=more_cases(found, level, margin) if verdict == "undecided" else 0,
-            agreeing=sum(agreeing),
-            folds=len(agreeing),
+            fold_means=tuple(_mean(fold) for fold in by_fold),
+            folds_p=_folds_p(by_fold),
         )
     levels = {method: _level(method, values[method], resamples) for method in values}
     return Comparison(reference, picked, margin, levels, pairs)
 
 
-def _agreeing(values: Values, method: str, reference: str, folds: Sequence[Collection[str]]) -> list[bool]:
-    """For each fold with a case of both: does its mean difference point the way of all cases'?"""
-    overall = _mean(paired_differences(values, method, reference))
-    means = [
-        _mean(paired_differences(_of_cases(values, fold, method, reference), method, reference)) for fold in folds
-    ]
-    return [mean * overall > 0 for mean in means if not math.isnan(mean)]
+def _by_fold(values: Values, method: str, reference: str, folds: Sequence[Collection[str]]) -> list[np.ndarray]:
+    """The differences of each fold that has any."""
+    found = []
+    for fold in folds:
+        of_fold = {
+            name: {case: value for case, value in values[name].items() if case in fold}
+            for name in (method, reference)
+        }
+        found.append(paired_differences(of_fold, method, reference))
+    return [differences for differences in found if len(differences)]
 
 
-def _of_cases(values: Values, cases: Collection[str], *methods: str) -> Values:
-    return {method: {case: value for case, value in values[method].items() if case in cases} for method in methods}
+def _folds_p(by_fold: Sequence[np.ndarray]) -> float:
+    if len(by_fold) < 2 or np.ptp(np.concatenate(by_fold)) == 0:
+        return math.nan
+    return float(stats.kruskal(*by_fold).pvalue)
 
 
 def _level(method: str, cases: Mapping[str, float], resamples: int) -> Level:
@@ -237,9 +253,10 @@ def difference_p(differences: np.ndarray, alternative: str = "two-sided") -> flo
         differences: (cases,) paired differences; zeros are left out, as Wilcoxon did.
         alternative: `two-sided`, `greater` or `less`.
     """
-    if not np.any(differences):
+    nonzero = differences[differences != 0]
+    if not len(nonzero):
         return 1.0
-    return float(stats.wilcoxon(differences, alternative=alternative).pvalue)
+    return float(stats.wilcoxon(nonzero, alternative=alternative).pvalue)
 
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:

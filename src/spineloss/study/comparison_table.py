@@ -19,7 +19,7 @@ COLUMNS = [
     *("metric", "epoch", "method", "reference", "mean", "std", "folds"),
     *("mean_low", "mean_high", "cases", "undefined"),
     *("difference", "difference_low", "difference_high", "median_difference", "rank_biserial"),
-    *("pairs", "left_out", "p", "p_holm", "p_equivalent", "folds_agreeing", "verdict", "more_cases"),
+    *("pairs", "left_out", "p", "p_holm", "p_equivalent", "folds_agreeing", "folds_p", "verdict", "more_cases"),
     *("mean_rank", "group", "first"),
 ]  # fmt: skip
 
@@ -79,8 +79,8 @@ def _pair_cells(pair: Pair, scale: float) -> list[str]:
         _number(pair.effect, sign="+"),
         _p(pair.p_holm),
         *([] if pair.p_equivalent is None else [_p(pair.p_equivalent)]),
-        f"{pair.agreeing}/{pair.folds}",
-        verdict_words(pair),
+        f"{pair.agreeing_folds}/{len(pair.fold_means)}",
+        verdict_words(pair) + ("‡" if caution(pair) else ""),
     ]
 
 
@@ -97,8 +97,11 @@ def _notes(comparison: Comparison) -> list[str]:
             partial[pair.cases, pair.cases + pair.left_out].append(method)
     for (cases, all_cases), methods in partial.items():
         notes.append(f"Compared on the {cases} of {all_cases} cases with both values: {', '.join(methods)}")
-    cautions = {method: caution(pair) for method, pair in comparison.pairs.items()}
-    return notes + [f"{method}: {words}" for method, words in cautions.items() if words]
+    cautions = defaultdict(list)
+    for method, pair in comparison.pairs.items():
+        if words := caution(pair):
+            cautions[words].append(method)
+    return notes + [f"‡ {', '.join(methods)}: {words}" for words, methods in cautions.items()]
 
 
 def _ranking_table(result: Result, ranking: Ranking, format: Format) -> str:
@@ -152,7 +155,7 @@ def _how_to_read(results: Sequence[Result]) -> list[str]:
         "Rank 1, 2, ...: how often the method's mean takes that rank when the cases are drawn again (bootstrap); "
         "blank below 0.5 %.",
         "All of this speaks of other cases like these, segmented by the networks trained here. Training again "
-        "adds a spread of its own, which cases cannot show: where the folds disagree, repeat the study with "
+        "adds a spread of its own, which cases cannot show: where the folds differ, repeat the study with "
         "another seed before you believe a verdict.",
     ]
 
@@ -196,7 +199,8 @@ def _plain(result: Result, epoch: FairEpoch) -> Iterable[dict[str, Any]]:
                 "p": pair.p,
                 "p_holm": pair.p_holm,
                 "p_equivalent": pair.p_equivalent,
-                "folds_agreeing": pair.agreeing,
+                "folds_agreeing": pair.agreeing_folds,
+                "folds_p": pair.folds_p,
                 "verdict": pair.verdict,
                 "more_cases": pair.more_cases,
             }

@@ -63,6 +63,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "−": "$-$",
     "<": "$<$",
     ">": "$>$",
