@@ -25,7 +25,6 @@ def main() -> None:
     """Run every simulation and write the page."""
     # Two dozen resamples make degenerate intervals, which nobody reads here.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
-    started = time.time()
     parts = [false_verdicts(), training_luck(), false_equivalence(), power(), coverage()]
     head = [
         "# Are the statistics right?",
@@ -34,7 +33,7 @@ def main() -> None:
         "deviation 1. Rates with the standard error of the simulation.",
     ]
     made = (
-        f"{time.time() - started:.0f} s on one core; Python {platform.python_version()}, "
+        f"{time.process_time():.0f} s of one core; Python {platform.python_version()}, "
         f"numpy {version('numpy')}, scipy {version('scipy')}."
     )
     RESULTS.parent.mkdir(exist_ok=True)
