@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from spineloss.distance import distance_map, signed_distance_map, signed_distance_maps
+from spineloss.distance import _on_device, distance_map, signed_distance_map, signed_distance_maps
 
 RANDOM = np.random.default_rng(0)
 MASKS = {
@@ -23,6 +23,41 @@ def test_exact_as_scipy(mask, spacing):
     inside = ndimage.distance_transform_edt(mask, spacing)
     np.testing.assert_allclose(distance_map(mask, spacing), outside, rtol=1e-5)
     np.testing.assert_allclose(signed_distance_map(mask, spacing), outside - inside, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (4, 0.9, 0.9), (0.7, 3.0, 1.3)])
+def test_exact_as_every_pair_of_voxels(mask, spacing):
+    places = np.stack(np.meshgrid(*map(np.arange, mask.shape), indexing="ij"), -1) * spacing[: mask.ndim]
+    inside, outside = places[mask], places[~mask]
+    expected = np.empty(mask.shape)
+    expected[mask] = -np.linalg.norm(inside[:, None] - outside, axis=-1).min(1)
+    expected[~mask] = np.linalg.norm(outside[:, None] - inside, axis=-1).min(1)
+    np.testing.assert_allclose(signed_distance_map(mask, spacing[: mask.ndim]), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (4, 0.9, 0.9), (0.7, 3.0, 1.3)])
+def test_the_transform_of_other_devices_is_exact_too(spacing):
+    volumes = [mask for mask in MASKS.values() if mask.ndim == 3]
+    volumes += [np.zeros_like(volumes[0]), np.ones_like(volumes[0])]
+    found = _on_device(torch.from_numpy(np.stack(volumes)), spacing)
+    for mask, distances in zip(volumes, found, strict=True):
+        np.testing.assert_allclose(distances, signed_distance_map(mask, spacing), rtol=1e-5)
+
+
+def test_the_transform_of_other_devices_is_exact_over_long_axes():
+    mask = np.zeros((1, 70, 90), bool)
+    mask[0, 3, 5] = mask[0, 60:, 80:] = True
+    found = _on_device(torch.from_numpy(mask)[None], (2.0, 1.5, 0.5))
+    np.testing.assert_allclose(found[0], signed_distance_map(mask, (2.0, 1.5, 0.5)), rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_keeps_its_masks_and_finds_the_same():
+    masks = torch.from_numpy(np.stack([mask for mask in MASKS.values() if mask.ndim == 3]))[None]
+    found = signed_distance_maps(masks.cuda(), (4.0, 0.9, 0.9))
+    assert found.is_cuda
+    torch.testing.assert_close(found.cpu(), signed_distance_maps(masks, (4.0, 0.9, 0.9)))
 
 
 @pytest.mark.parametrize("value", [False, True])

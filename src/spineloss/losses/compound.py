@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from spineloss.distance import Unit
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss, Parameter
@@ -16,15 +17,23 @@ from spineloss.losses.region import Dice
 class WeightedSum(Loss):
     """sum(weight_i L_i)."""
 
-    def __init__(self, losses: Sequence[Loss], **values: float) -> None:
-        super().__init__(**values)
-        self.losses = nn.ModuleList(losses)
-        self.needs = frozenset().union(*(loss.needs for loss in losses))
+    @property
+    @abstractmethod
+    def losses(self) -> tuple[Loss, ...]:
+        """The terms."""
 
     @property
     @abstractmethod
     def weights(self) -> tuple[float, ...]:
         """The weight of each term."""
+
+    @property
+    def needs(self) -> frozenset[Unit]:
+        return frozenset().union(*(loss.needs for loss in self.losses))
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return tuple(gamma for loss in self.losses for gamma in loss.gammas)
 
     def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
         """Each term's value before weighting, by its text; a text that comes again is numbered."""
@@ -54,11 +63,16 @@ class Compound(WeightedSum):
     name = "compound"
 
     def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
-        super().__init__([loss for _, loss in terms])
+        super().__init__()
+        self._losses = nn.ModuleList([loss for _, loss in terms])
         self._weights = tuple(float(weight) for weight, _ in terms)
         for weight in self._weights:
             if not 0 <= weight < float("inf"):
                 raise UserError(f"A compound's weight is {weight:g}; it must be finite and not negative.")
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return tuple(self._losses)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -89,7 +103,11 @@ class DiceCrossEntropy(WeightedSum):
     declared = SHARES
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.5) -> None:
-        super().__init__([Dice(), CrossEntropy()], alpha=alpha, beta=beta)
+        super().__init__(alpha=alpha, beta=beta)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return Dice(), CrossEntropy()
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -113,13 +131,13 @@ class DiceFocal(WeightedSum):
     declared = (*SHARES, Parameter("gamma", 5 / 3, 0.0, 10.0, "focus on wrong voxels"))
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.5, gamma: float = 5 / 3) -> None:
+        super().__init__(alpha=alpha, beta=beta, gamma=gamma)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
         # The focal term's own factor would only rescale beta.
-        super().__init__([Dice(), Focal(alpha=1.0, gamma=gamma)], alpha=alpha, beta=beta, gamma=gamma)
+        return Dice(), Focal(alpha=1.0, gamma=self.gamma)
 
     @property
     def weights(self) -> tuple[float, ...]:
         return self.alpha, self.beta
-
-    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
-        self.losses[1].gamma = self.gamma
-        return super().terms(evidence)

@@ -62,7 +62,8 @@ class Foreign(Loss):
         self.module = module
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        return self.module(evidence.logits, evidence.target)
+        target = evidence.wide_target
+        return self.module(evidence.logits.to(target.dtype), target)
 
     def settings(self) -> Mapping[str, float | str]:
         return self._arguments
@@ -161,8 +162,9 @@ class _Parser:
                 near = get_close_matches(key, known, n=1, cutoff=0.0)
                 hint = f"the nearest known one is {near[0]!r}" if near else "it has none"
                 raise self._error(f"{name} has no parameter {key!r}; {hint}")
-            if isinstance(value, str) != (key == "over"):
-                raise self._error(f"{key}={value} is not {'a word' if key == 'over' else 'a number'}")
+            word = key in ("over", "unit")
+            if isinstance(value, str) != word:
+                raise self._error(f"{key}={value} is not {'a word' if word else 'a number'}")
         return LOSSES[name](**arguments)
 
     def _foreign(self, name: str, arguments: dict[str, float | str]) -> Loss:

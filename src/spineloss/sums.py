@@ -1,0 +1,225 @@
+"""Sums over the voxels of each sample and channel, from one pass: all that region and distribution losses read."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+from spineloss.compiled import library
+from spineloss.counts import Counts
+
+CHUNK = 1 << 18  # voxels a thread takes at a time
+SMALL = 1 << 13  # voxels below which a call into the library costs more than it saves
+MOST_GAMMAS = 8  # of one pass of the library
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over voxels, each (N, C).
+
+    Args:
+        overlap: sum(min(P, Y)). Of a hard target that is sum(P Y); of a soft one it is the form by which P = Y is
+            perfect (Wang et al., Dice semimetric losses, MICCAI 2023).
+        predicted: sum(P).
+        true: sum(Y).
+        voxels: how many were counted.
+        entropy: sum((1 - exp(-c))^gamma c) for each gamma asked for, c the voxel's cross-entropy.
+    """
+
+    overlap: torch.Tensor
+    predicted: torch.Tensor
+    true: torch.Tensor
+    voxels: torch.Tensor
+    entropy: Mapping[float, torch.Tensor]
+
+    @property
+    def counts(self) -> Counts:
+        """TP, FP, FN, TN of each sample and channel.
+
+        >>> logits, target = torch.tensor([[[0.0, 99.0, -99.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
+        >>> counts = sums_of(logits, target).counts
+        >>> counts.tp.item(), counts.fp.item(), counts.fn.item(), counts.tn.item()
+        (1.5, 0.0, 0.5, 1.0)
+        """
+        tp = self.overlap
+        return Counts(tp, self.predicted - tp, self.true - tp, self.voxels - self.predicted - self.true + tp)
+
+
+def sums_of(
+    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None, gammas: Sequence[float] = ()
+) -> Sums:
+    """Sum over the voxels of each sample and channel, with P = sigmoid(logits) and Y the target.
+
+    Args:
+        logits: (N, C, *spatial); in half precision they are summed in float32.
+        target: (N, C, *spatial) in [0, 1], any type.
+        mask: broadcastable to them; 1 counts a voxel, 0 ignores it.
+        gammas: focusing exponents of the entropies wanted; 0 is cross-entropy.
+
+    Returns:
+        The sums, float32 at least, differentiable in the logits, twice too.
+    """
+    gammas = tuple(sorted(set(gammas)))
+    if _library_takes(logits, target, mask, gammas):
+        sums = _Compiled.apply(logits, target, gammas)
+    else:
+        sums = _eager(logits, target, mask, gammas)
+    overlap, predicted, true, *entropies = sums.unbind(2)
+    if mask is None:
+        voxels = torch.full_like(true, target[0, 0].numel())
+    else:
+        voxels = mask.expand(target.shape).flatten(2).sum(2, dtype=sums.dtype)
+    return Sums(overlap, predicted, true, voxels, dict(zip(gammas, entropies, strict=True)))
+
+
+def _eager(
+    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, gammas: tuple[float, ...]
+) -> torch.Tensor:
+    """(N, C, 3 + gammas), by plain operations."""
+    wide = torch.promote_types(logits.dtype, torch.float32)  # sums over a volume overflow in half precision
+    logits, target = logits.to(wide), target.to(wide)
+    probabilities = logits.sigmoid()
+    volumes = [torch.minimum(probabilities, target), probabilities, target]
+    if gammas:
+        entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        volumes += [_focused(entropy, gamma) for gamma in gammas]
+    if mask is not None:
+        volumes = [volume * mask.to(wide) for volume in volumes]
+    return torch.stack([volume.flatten(2).sum(2) for volume in volumes], dim=2)
+
+
+def _focused(entropy: torch.Tensor, gamma: float) -> torch.Tensor:
+    if gamma == 0:
+        return entropy
+    # Below this floor the slope of a power under 1 would be infinite, times an entropy of zero.
+    return (-torch.expm1(-entropy)).clamp(min=1e-12) ** gamma * entropy
+
+
+def _library_takes(
+    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, gammas: tuple[float, ...]
+) -> bool:
+    """Whether the compiled pass is there and is made for these."""
+    return (
+        mask is None
+        and logits.device.type == "cpu"
+        and logits.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and logits.numel() >= SMALL
+        and not target.requires_grad
+        and len(gammas) <= MOST_GAMMAS
+        and not _transformed(logits)
+        and library() is not None
+    )
+
+
+def _transformed(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is traced, vectorised or carries a tangent: then only plain operations will do."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or forward_ad.unpack_dual(tensor).tangent is not None
+    )
+
+
+class _Compiled(torch.autograd.Function):
+    """The sums by the compiled pass; their gradient by another, or by plain operations if it is derived again."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
+        ctx.save_for_backward(logits, target)
+        ctx.gammas = gammas
+        return _compiled_sums(logits, target, gammas)
+
+    @staticmethod
+    def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        logits, target = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient must be differentiable itself
+            sums = _eager(logits, target, None, ctx.gammas)
+            (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
+        else:
+            gradient = _compiled_gradient(logits, target, ctx.gammas, weights)
+        return gradient, None, None
+
+
+def _compiled_sums(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
+    volumes = _Volumes(logits, target, gammas)
+    partial = torch.empty(len(volumes.chunks), 3 + len(gammas), dtype=torch.float64)
+
+    def add(number: int, chunk: _Chunk) -> None:
+        library().spineloss_sums(*volumes.arguments(chunk), partial[number].data_ptr())
+
+    volumes.each(add)
+    # Added in the order of the chunks: the same digits on any number of threads.
+    return partial.view(*logits.shape[:2], -1, 3 + len(gammas)).sum(2).float()
+
+
+def _compiled_gradient(
+    logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], weights: torch.Tensor
+) -> torch.Tensor:
+    volumes = _Volumes(logits, target, gammas)
+    rows = weights.float().flatten(0, 1).contiguous()
+    gradient = torch.empty(logits.shape)
+
+    def slope(number: int, chunk: _Chunk) -> None:
+        to = gradient.data_ptr() + chunk.offset * gradient.element_size()
+        library().spineloss_gradient(*volumes.arguments(chunk), rows[chunk.row].data_ptr(), to)
+
+    volumes.each(slope)
+    return gradient.to(logits.dtype)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    row: int  # a sample's channel
+    offset: int  # of its first voxel, in the whole batch
+    voxels: int
+
+
+class _Volumes:
+    """A batch as the library takes it: float logits and float or byte targets, in chunks."""
+
+    def __init__(self, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> None:
+        bytewise = target.dtype in (torch.bool, torch.uint8)
+        self.logits = logits.detach().float().contiguous()
+        self.target = (target if bytewise else target.float()).contiguous()
+        self.entropy = 0.0 in gammas
+        self.focal = torch.tensor([gamma for gamma in gammas if gamma != 0], dtype=torch.float32)
+        voxels = logits[0, 0].numel()
+        self.chunks = [
+            _Chunk(row, row * voxels + start, min(CHUNK, voxels - start))
+            for row in range(logits.shape[0] * logits.shape[1])
+            for start in range(0, voxels, CHUNK)
+        ]
+
+    def arguments(self, chunk: _Chunk) -> tuple[int, ...]:
+        """What both functions of the library are called with first."""
+        return (
+            self.logits.data_ptr() + chunk.offset * self.logits.element_size(),
+            self.target.data_ptr() + chunk.offset * self.target.element_size(),
+            self.target.dtype == torch.float32,
+            chunk.voxels,
+            self.entropy,
+            self.focal.data_ptr(),
+            len(self.focal),
+        )
+
+    def each(self, work: Callable[[int, _Chunk], None]) -> None:
+        """Call `work` with each chunk's number and the chunk, on as many threads as PyTorch uses."""
+        threads = min(torch.get_num_threads(), len(self.chunks))
+        every = map if threads == 1 else _pool(threads).map
+        deque(every(work, range(len(self.chunks)), self.chunks), maxlen=0)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="spineloss")
+
+
+# A forked process inherits the pool without its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
