@@ -1,18 +1,14 @@
 """Sums over the voxels of each sample and channel, from one pass: all that region and distribution losses read."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 from torch.nn import functional
 
-from spineloss.compiled import library
+from spineloss.compiled import in_threads, library
 from spineloss.counts import Counts
 
 CHUNK = 1 << 18  # voxels a thread takes at a time
@@ -149,28 +145,32 @@ class _Compiled(torch.autograd.Function):
 
 def _compiled_sums(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
     volumes = _Volumes(logits, target, gammas)
-    partial = torch.empty(len(volumes.chunks), 3 + len(gammas), dtype=torch.float64)
+    partial = torch.empty(len(volumes.chunks), 4 + len(volumes.focal), dtype=torch.float64)
 
     def add(number: int, chunk: _Chunk) -> None:
         library().spineloss_sums(*volumes.arguments(chunk), partial[number].data_ptr())
 
-    volumes.each(add)
+    in_threads(add, range(len(volumes.chunks)), volumes.chunks)
     # Added in the order of the chunks: the same digits on any number of threads.
-    return partial.view(*logits.shape[:2], -1, 3 + len(gammas)).sum(2).float()
+    sums = partial.view(*logits.shape[:2], -1, partial.shape[1]).sum(2).float()
+    return sums if volumes.entropy else sums[..., volumes.without_entropy]
 
 
 def _compiled_gradient(
     logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], weights: torch.Tensor
 ) -> torch.Tensor:
     volumes = _Volumes(logits, target, gammas)
-    rows = weights.float().flatten(0, 1).contiguous()
+    rows = weights.float().flatten(0, 1)
+    if not volumes.entropy:
+        rows = torch.cat([rows[:, :3], torch.zeros(len(rows), 1), rows[:, 3:]], dim=1)
+    rows = rows.contiguous()
     gradient = torch.empty(logits.shape)
 
-    def slope(number: int, chunk: _Chunk) -> None:
+    def slope(chunk: _Chunk) -> None:
         to = gradient.data_ptr() + chunk.offset * gradient.element_size()
         library().spineloss_gradient(*volumes.arguments(chunk), rows[chunk.row].data_ptr(), to)
 
-    volumes.each(slope)
+    in_threads(slope, volumes.chunks)
     return gradient.to(logits.dtype)
 
 
@@ -190,6 +190,8 @@ class _Volumes:
         self.target = (target if bytewise else target.float()).contiguous()
         self.entropy = 0.0 in gammas
         self.focal = torch.tensor([gamma for gamma in gammas if gamma != 0], dtype=torch.float32)
+        # The library's sums are overlap, predicted, true, entropy, then one for each gamma but 0.
+        self.without_entropy = [0, 1, 2, *range(4, 4 + len(self.focal))]
         voxels = logits[0, 0].numel()
         self.chunks = [
             _Chunk(row, row * voxels + start, min(CHUNK, voxels - start))
@@ -208,18 +210,3 @@ class _Volumes:
             self.focal.data_ptr(),
             len(self.focal),
         )
-
-    def each(self, work: Callable[[int, _Chunk], None]) -> None:
-        """Call `work` with each chunk's number and the chunk, on as many threads as PyTorch uses."""
-        threads = min(torch.get_num_threads(), len(self.chunks))
-        every = map if threads == 1 else _pool(threads).map
-        deque(every(work, range(len(self.chunks)), self.chunks), maxlen=0)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="spineloss")
-
-
-# A forked process inherits the pool without its threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)

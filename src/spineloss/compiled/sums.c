@@ -6,31 +6,11 @@
      true       y
      entropy    (1 - exp(-c))^gamma c,  c = max(x, 0) - x y + log(1 + exp(-|x|)),  for each gamma
 
-   Vectors are the compiler's own, of sixteen floats, so the result depends on no instruction set's width.
    Floats add up within a block only, doubles beyond it. */
-#include <stdint.h>
-#include <string.h>
+#include "vectors.h"
 
-#define LANES 16
 #define BLOCK 1024
 #define MOST_GAMMAS 8
-#define INLINE static inline __attribute__((always_inline))
-
-/* One binary for every x86-64 processor: the widest vectors it has are chosen when it is loaded. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
-#define EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EVERY_PROCESSOR
-#endif
-
-typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef int32_t bits __attribute__((vector_size(4 * LANES)));
-typedef uint16_t shorts __attribute__((vector_size(2 * LANES)));
-typedef uint8_t bytes __attribute__((vector_size(LANES)));
-
-INLINE vec all(float value) { return (vec){0} + value; }
-INLINE vec select(bits where, vec yes, vec no) { return (vec)((where & (bits)yes) | (~where & (bits)no)); }
-INLINE vec absolute(vec x) { return (vec)((bits)x & 0x7fffffff); }
 
 /* exp(x) for x <= 0; below -87, where it would be no normal float, exp(-87). */
 INLINE vec exponential(vec x) {
@@ -72,15 +52,15 @@ INLINE vec logarithm(vec x) {
     return n * 0.693147180559945f + twice_artanh((mantissa - 1.0f) / (mantissa + 1.0f));
 }
 
-/* 1 - exp(-c) for c >= 0, given right = exp(-c); never 0, so that its logarithm and its ratio to c are finite */
-INLINE vec wrongness(vec c, vec right) {
+/* 1 - exp(-c) for c >= 0; never 0, so that its logarithm is finite */
+INLINE vec wrongness(vec c) {
     vec series = all(-1.0f / 720);
     series = series * c + 1.0f / 120;
     series = series * c - 1.0f / 24;
     series = series * c + 1.0f / 6;
     series = series * c - 0.5f;
     series = series * c + 1.0f;
-    return select(c < 0.25f, series * c + 1e-30f, 1.0f - right);
+    return select(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
 }
 
 typedef struct {
@@ -94,109 +74,164 @@ INLINE sigmoid sigmoid_of(vec x) {
     return (sigmoid){select(x < 0.0f, e * q, q), e * q * q, e};
 }
 
-INLINE vec entropy_of(vec x, vec y, vec e) {
-    vec log1p = twice_artanh(e / (2.0f + e));
-    return select(x > 0.0f, x, all(0.0f)) - x * y + log1p;
+/* log(1 + e) for e in (0, 1] */
+INLINE vec log1p_of(vec e) { return twice_artanh(e / (2.0f + e)); }
+
+INLINE vec entropy_of(vec x, vec y, sigmoid s) {
+    return select(x > 0.0f, x, all(0.0f)) - x * y + log1p_of(s.e);
 }
 
-INLINE vec load(const float *from) { vec v; memcpy(&v, from, sizeof v); return v; }
+/* Of a voxel with a hard target, z being its logit towards the wrong answer:
+     wrong = 1 / (1 + exp(-z)),  log wrong = min(z, 0) - log(1 + exp(-|z|)),  c = max(z, 0) + log(1 + exp(-|z|))
+   which spares the focal terms a logarithm and two exponentials. */
+typedef struct {
+    vec entropy, wrong, log_wrong;
+} voxel;
 
-INLINE vec load_target(const void *target, int64_t at, int is_float) {
-    if (is_float) return load((const float *)target + at);
-    bytes b;
-    memcpy(&b, (const uint8_t *)target + at, sizeof b);
-    /* Doubling the width is an instruction; in one step compilers fall back to one lane at a time. */
-    return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(b, shorts), bits), vec);
+INLINE voxel hard_voxel(vec x, vec y, sigmoid s) {
+    vec z = select(y > 0.5f, -x, x), log1p = log1p_of(s.e);
+    vec positive = select(z > 0.0f, z, all(0.0f));
+    return (voxel){positive + log1p, select(y > 0.5f, all(1.0f) - s.p, s.p), z - positive - log1p};
 }
 
-/* The last, incomplete vector: its missing voxels are sure background, which adds nothing. */
-INLINE void load_rest(const float *logits, const void *target, int64_t at, int rest, int is_float, vec *x, vec *y) {
-    *x = all(-87.0f);
-    *y = all(0.0f);
-    for (int i = 0; i < rest; i++) {
-        (*x)[i] = logits[at + i];
-        (*y)[i] = is_float ? ((const float *)target)[at + i] : ((const uint8_t *)target)[at + i];
-    }
+INLINE voxel soft_voxel(vec x, vec y, sigmoid s) {
+    vec entropy = entropy_of(x, y, s);
+    vec wrong = wrongness(entropy);
+    return (voxel){entropy, wrong, logarithm(wrong)};
 }
 
-/* Order of the sums: overlap, predicted, true, entropy (gamma 0), then one for each gamma above 0. */
-INLINE void add(vec x, vec y, int entropy, const float *gammas, int count, vec *sums) {
+/* How much of a voxel is looked at: its overlap, its cross-entropy too, or focal terms too, of a hard or any target. */
+enum { OVERLAP, ENTROPY, FOCAL_HARD, FOCAL_SOFT };
+
+/* Order of the sums: overlap, predicted, true, entropy, then the entropy focused by each gamma. */
+INLINE void add(vec x, vec y, int depth, const float *gammas, int count, vec *sums) {
     sigmoid s = sigmoid_of(x);
     sums[0] += select(s.p < y, s.p, y);
     sums[1] += s.p;
     sums[2] += y;
-    if (!entropy && !count) return;
-    vec c = entropy_of(x, y, s.e);
-    if (entropy) sums[3] += c;
-    if (!count) return;
-    vec log_wrong = logarithm(wrongness(c, exponential(-c)));
-    for (int g = 0; g < count; g++) sums[3 + entropy + g] += exponential(log_wrong * gammas[g]) * c;
-}
-
-INLINE void sum(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
-                const float *gammas, int count, double *out) {
-    int kinds = 3 + entropy + count;
-    for (int k = 0; k < kinds; k++) out[k] = 0;
-    for (int64_t block = 0; block < voxels; block += BLOCK) {
-        vec sums[4 + MOST_GAMMAS] = {0};
-        int64_t end = block + BLOCK < voxels ? block + BLOCK : voxels, at = block;
-        for (; at + LANES <= end; at += LANES)
-            add(load(logits + at), load_target(target, at, is_float), entropy, gammas, count, sums);
-        if (at < end) {
-            vec x, y;
-            load_rest(logits, target, at, (int)(end - at), is_float, &x, &y);
-            add(x, y, entropy, gammas, count, sums);
-        }
-        for (int k = 0; k < kinds; k++)
-            for (int i = 0; i < LANES; i++) out[k] += sums[k][i];
+    if (depth == OVERLAP) return;
+    if (depth == ENTROPY) {
+        sums[3] += entropy_of(x, y, s);
+        return;
     }
+    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
+    sums[3] += v.entropy;
+    for (int g = 0; g < count; g++) sums[4 + g] += exponential(v.log_wrong * gammas[g]) * v.entropy;
 }
 
 /* Of the sums weighed by `weights`, to the logit. */
-INLINE vec slope_of(vec x, vec y, int entropy, const float *gammas, int count, const float *weights) {
+INLINE vec slope_of(vec x, vec y, int depth, const float *gammas, int count, const float *weights) {
     sigmoid s = sigmoid_of(x);
-    bits grows = s.p <= y; /* min(p, y) grows with p */
-    vec slope = s.slope * (select(grows, all(weights[0]), all(0)) + weights[1]);
-    if (!entropy && !count) return slope;
-    vec error = s.p - y;
-    if (entropy) slope += weights[3] * error;
-    if (!count) return slope;
-    vec c = entropy_of(x, y, s.e), right = exponential(-c), wrong = wrongness(c, right);
-    vec log_wrong = logarithm(wrong), ratio = right * c / wrong;
+    vec grows = select(s.p <= y, all(weights[0]), all(0.0f)); /* min(p, y) with p */
+    vec slope = s.slope * (grows + weights[1]);
+    if (depth == OVERLAP) return slope;
+    vec error = s.p - y, factor = all(weights[3]);
+    if (depth == ENTROPY) return slope + error * factor;
+    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
+    /* d/dc of (1 - exp(-c))^gamma c */
+    vec ratio = (1.0f - v.wrong) * v.entropy / (v.wrong + 1e-30f);
     for (int g = 0; g < count; g++)
-        slope += weights[3 + entropy + g] * error * exponential(log_wrong * gammas[g]) * (1.0f + gammas[g] * ratio);
-    return slope;
+        factor += exponential(v.log_wrong * gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
+    return slope + error * factor;
 }
 
-INLINE void gradient(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
-                     const float *gammas, int count, const float *weights, float *out) {
-    int64_t at = 0;
-    for (; at + LANES <= voxels; at += LANES) {
-        vec slope = slope_of(load(logits + at), load_target(target, at, is_float), entropy, gammas, count, weights);
+/* Up to a block of voxels, as floats. */
+typedef struct {
+    const float *logits, *target;
+    float decoded[BLOCK];
+    int voxels, depth;
+} block;
+
+INLINE int is_hard(const float *target, int voxels) {
+    vec soft = {0};
+    float left = 0;
+    int at = 0;
+    for (; at + LANES <= voxels; at += LANES) soft += load(target + at) * (1.0f - load(target + at));
+    for (; at < voxels; at++) left += target[at] * (1 - target[at]);
+    for (int i = 0; i < LANES; i++) left += soft[i];
+    return left == 0;
+}
+
+INLINE void open_block(block *b, const float *logits, const void *target, int is_float, int64_t at, int64_t end,
+                       int entropy, int count) {
+    b->logits = logits + at;
+    b->voxels = (int)(end - at);
+    if (is_float)
+        b->target = (const float *)target + at;
+    else {
+        for (int i = 0; i < b->voxels; i++) b->decoded[i] = ((const uint8_t *)target)[at + i];
+        b->target = b->decoded;
+    }
+    b->depth = count ? (is_hard(b->target, b->voxels) ? FOCAL_HARD : FOCAL_SOFT) : entropy ? ENTROPY : OVERLAP;
+}
+
+/* The last, incomplete vector of a block: its missing voxels are sure background, which adds nothing. */
+INLINE void load_rest(const block *b, int at, vec *x, vec *y) {
+    *x = all(-87.0f);
+    *y = all(0.0f);
+    for (int i = 0; at + i < b->voxels; i++) {
+        (*x)[i] = b->logits[at + i];
+        (*y)[i] = b->target[at + i];
+    }
+}
+
+INLINE void sum_block(const block *b, int depth, const float *gammas, int count, double *out) {
+    vec sums[4 + MOST_GAMMAS] = {0}, x, y;
+    int at = 0;
+    for (; at + LANES <= b->voxels; at += LANES)
+        add(load(b->logits + at), load(b->target + at), depth, gammas, count, sums);
+    if (at < b->voxels) {
+        load_rest(b, at, &x, &y);
+        add(x, y, depth, gammas, count, sums);
+    }
+    for (int k = 0; k < 4 + count; k++)
+        for (int i = 0; i < LANES; i++) out[k] += sums[k][i];
+}
+
+INLINE void slope_block(const block *b, int depth, const float *gammas, int count, const float *weights, float *out) {
+    vec x, y, slope;
+    int at = 0;
+    for (; at + LANES <= b->voxels; at += LANES) {
+        slope = slope_of(load(b->logits + at), load(b->target + at), depth, gammas, count, weights);
         memcpy(out + at, &slope, sizeof slope);
     }
-    if (at < voxels) {
-        vec x, y;
-        load_rest(logits, target, at, (int)(voxels - at), is_float, &x, &y);
-        vec slope = slope_of(x, y, entropy, gammas, count, weights);
-        memcpy(out + at, &slope, sizeof(float) * (voxels - at));
+    if (at < b->voxels) {
+        load_rest(b, at, &x, &y);
+        slope = slope_of(x, y, depth, gammas, count, weights);
+        memcpy(out + at, &slope, sizeof(float) * (b->voxels - at));
     }
 }
 
-/* Each case apart, so that it is compiled for itself. */
-#define EACH_FOCUS(CALL, kind, entropy) if (count) CALL(kind, entropy, count); else CALL(kind, entropy, 0);
-#define EACH_ENTROPY(CALL, kind) if (entropy) { EACH_FOCUS(CALL, kind, 1) } else { EACH_FOCUS(CALL, kind, 0) }
-#define EACH_CASE(CALL) if (is_float) { EACH_ENTROPY(CALL, 1) } else { EACH_ENTROPY(CALL, 0) }
-#define SUM(kind, entropy, count) sum(logits, target, kind, voxels, entropy, gammas, count, out)
-#define GRADIENT(kind, entropy, count) gradient(logits, target, kind, voxels, entropy, gammas, count, weights, out)
+/* Each depth apart, so that it is compiled for itself. */
+#define EACH_DEPTH(CALL)                       \
+    switch (b.depth) {                         \
+    case OVERLAP: CALL(OVERLAP); break;        \
+    case ENTROPY: CALL(ENTROPY); break;        \
+    case FOCAL_HARD: CALL(FOCAL_HARD); break;  \
+    default: CALL(FOCAL_SOFT);                 \
+    }
 
-/* A target is float, or else a byte a voxel. `out` holds 3 + entropy + count sums. */
+/* The sums of a row of voxels, into `out` of 4 + count. A target is float, or else a byte a voxel. `entropy` and
+   `count` say how much is wanted: no entropy is 0 there. */
 EVERY_PROCESSOR void spineloss_sums(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
-                    const float *gammas, int count, double *out) {
-    EACH_CASE(SUM)
+                                    const float *gammas, int count, double *out) {
+    block b;
+    memset(out, 0, sizeof(double) * (4 + count));
+    for (int64_t at = 0; at < voxels; at += BLOCK) {
+        open_block(&b, logits, target, is_float, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
+#define SUM(depth) sum_block(&b, depth, gammas, count, out)
+        EACH_DEPTH(SUM)
+    }
 }
 
-EVERY_PROCESSOR void spineloss_gradient(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
-                        const float *gammas, int count, const float *weights, float *out) {
-    EACH_CASE(GRADIENT)
+/* The gradient of the sums weighed by `weights`, 4 + count, to the logits of a row. */
+EVERY_PROCESSOR void spineloss_gradient(const float *logits, const void *target, int is_float, int64_t voxels,
+                                        int entropy, const float *gammas, int count, const float *weights,
+                                        float *out) {
+    block b;
+    for (int64_t at = 0; at < voxels; at += BLOCK) {
+        open_block(&b, logits, target, is_float, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
+#define SLOPE(depth) slope_block(&b, depth, gammas, count, weights, out + at)
+        EACH_DEPTH(SLOPE)
+    }
 }
