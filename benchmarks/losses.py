@@ -129,7 +129,7 @@ def main() -> None:
             "# Losses: forward and backward at (4, 1, 32, 224, 224)",
             "",
             f"Medians of interleaved calls. {describe('spineloss', 'torch', 'monai', 'edt')}",
-            f"The floor, {1000 * floor:.1f} ms, reads logits and target and writes the gradient at a copy's speed.",
+            f"The floor, {1000 * floor:.1f} ms: logits and target read, the gradient written, at a copy's speed.",
             "*Map given*: the target's distance map comes from the batch builder, as in training.",
             "Memory is what a call adds to the process at its peak, the gradient of 24.5 MiB included.",
             "`.venv/bin/python benchmarks/losses.py`",

@@ -11,7 +11,7 @@ FLOORS = {
     "files": 1, "sums": 1, "distance": 1,
     "evidence": 2,
     "losses": 3, "metrics": 3, "network": 3, "data": 3,
-    "training": 4,
+    "training": 4, "analysis": 4,
     "study": 5,
     "cli": 6,
 }  # fmt: skip

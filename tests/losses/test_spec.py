@@ -1,3 +1,4 @@
+import monai.losses
 import pytest
 import torch
 
@@ -34,6 +35,13 @@ def test_a_loss_from_a_package():
     assert str(parse(str(loss))) == str(loss)
 
 
+def test_a_loss_from_a_package_takes_booleans():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("monai.losses.DiceLoss(sigmoid=true, batch=False)")
+    assert str(loss) == "monai.losses.DiceLoss(sigmoid=true, batch=false)" == str(parse(str(loss)))
+    assert loss(logits, target) == monai.losses.DiceLoss(sigmoid=True, batch=False)(logits, target)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -41,6 +49,7 @@ def test_a_loss_from_a_package():
         ("tversky(alfa=0.7)", "the nearest known one is 'alpha'"),
         ("tversky(alpha=-1)", "out of range"),
         ("tversky(alpha=word)", "is not a number"),
+        ("tversky(alpha=true)", "is not a number"),
         ("dice(over=case)", "it is `sample`, `batch` or `world`"),
         ("dice +", "a word is expected at the end"),
         ("dice focal", "'+' is expected before 'focal'"),

@@ -1,4 +1,4 @@
-"""Weighted sums of losses; all terms share one evidence, so nothing is computed twice."""
+"""Losses made of others: weighted sums, whose terms share one evidence, and a power of an overlap."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from spineloss.counts import Over
 from spineloss.distance import Unit
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss, Parameter
 from spineloss.losses.distribution import CrossEntropy, Focal
-from spineloss.losses.region import Dice
+from spineloss.losses.region import WEIGHTS, Dice, Region
 
 
 class WeightedSum(Loss):
@@ -141,3 +142,33 @@ class DiceFocal(WeightedSum):
     @property
     def weights(self) -> tuple[float, ...]:
         return self.alpha, self.beta
+
+
+class TverskyFocal(Region):
+    """(1 - T(alpha, beta))^(1 / gamma) of each sample and channel: Tversky and the idea of focal in one.
+
+    Eq. 3.31 as printed grows with quality; this is the published form.
+
+    Args:
+        alpha: weight of false positives, 0 to 10 (0.7 in Table A.7).
+        beta: weight of false negatives, 0 to 10 (0.3 in Table A.7).
+        gamma: 1 is Tversky; above it good overlaps weigh more (4/3 in Table A.7), 0.1 to 10.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
+
+    References:
+        Abraham and Khan, A novel focal Tversky loss function, ISBI 2019.
+    """
+
+    name = "tversky_focal"
+    declared = (*WEIGHTS, Parameter("gamma", 4 / 3, 0.1, 10.0, "focus; the exponent is 1 / gamma"))
+
+    def __init__(self, alpha: float = 0.7, beta: float = 0.3, gamma: float = 4 / 3, over: Over = "sample") -> None:
+        super().__init__(over, alpha=alpha, beta=beta, gamma=gamma)
+
+    @property
+    def plane(self) -> tuple[float, float]:
+        return self.alpha, self.beta
+
+    def compute(self, evidence: Evidence) -> torch.Tensor:
+        # The slope of a root is infinite at zero: a perfect prediction must not be punished for it.
+        return evidence.average(self.complement(evidence).clamp(min=1e-7) ** (1 / self.gamma))

@@ -11,6 +11,9 @@ class CrossEntropy(Loss):
 
     L = -1/M sum(Y log P + (1 - Y) log(1 - P))    (Eq. 3.8)
 
+    References:
+        Good, Rational decisions, Journal of the Royal Statistical Society B 14, 1952.
+
     >>> CrossEntropy()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item()  # -log(1/2)
     0.6931471824645996
     """
