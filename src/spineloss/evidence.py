@@ -8,6 +8,7 @@ import torch
 
 from spineloss.counts import Counts, Over
 from spineloss.distance import Unit, signed_distance_maps
+from spineloss.fields import distance_sum, weighed_error_sum
 from spineloss.sums import Sums, sums_of
 
 
@@ -51,15 +52,10 @@ class Evidence:
         sums = self.sums if known else sums_of(self.logits, self.target, self.mask, (gamma,))
         return sums.entropy[gamma] / sums.voxels.clamp(min=1)
 
-    @cached_property
-    def probabilities(self) -> torch.Tensor:
-        """sigmoid(logits), float32 at least."""
-        return self.logits.to(torch.promote_types(self.logits.dtype, torch.float32)).sigmoid()
-
-    @cached_property
-    def wide_target(self) -> torch.Tensor:
-        """The target, in the probabilities' type."""
-        return self.target.to(self.probabilities.dtype)
+    @property
+    def wide(self) -> torch.dtype:
+        """The type that the loss is computed in: float32 at least."""
+        return torch.promote_types(self.logits.dtype, torch.float32)
 
     def spacing_in(self, unit: Unit) -> torch.Tensor | Sequence[float] | None:
         """The spacing that distances of this unit are measured with."""
@@ -68,15 +64,31 @@ class Evidence:
     def distances(self, unit: Unit) -> torch.Tensor:
         """Signed distance map of the target, as given or made now."""
         given = self.target_maps.get(unit)
-        made = signed_distance_maps(self.target, self.spacing_in(unit)) if given is None else given
-        return made.to(self.probabilities.dtype)
+        return signed_distance_maps(self.target, self.spacing_in(unit)) if given is None else given
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over the counted voxels of each sample and channel: (N, C)."""
+    def mean_distance(self, unit: Unit) -> torch.Tensor:
+        """Mean over the voxels of the probability times the target's signed distance: (N, C)."""
+        distances = self.distances(unit)
+        if self.mask is not None:
+            distances = distances * self.mask
+        return distance_sum(self.logits, distances) / self.voxels
+
+    def mean_weighed_error(self, unit: Unit, power: float) -> torch.Tensor:
+        """Mean over the voxels of the squared error times both boundaries' distances to a power: (N, C)."""
+        # A logit above 0 is a probability above 1/2.
+        predicted = signed_distance_maps(self.logits > 0, self.spacing_in(unit))
+        logits, target = self.logits, self.target
+        if self.mask is not None:
+            # Where nothing counts, P = Y = 0.
+            logits, target = torch.where(self.mask > 0, logits, -torch.inf), target * self.mask
+        return weighed_error_sum(logits, target, self.distances(unit), predicted, power) / self.voxels
+
+    @property
+    def voxels(self) -> torch.Tensor | int:
+        """How many voxels of each sample and channel count: (N, C), or the number that all have."""
         if self.mask is None:
-            return values.flatten(2).mean(2)
-        mask = self.mask.to(values.dtype).expand_as(values)
-        return (values * mask).flatten(2).sum(2) / mask.flatten(2).sum(2).clamp(min=1)
+            return self.target[0, 0].numel()
+        return self.mask.expand(self.target.shape).flatten(2).sum(2).clamp(min=1)
 
     def average(self, values: torch.Tensor) -> torch.Tensor:
         """Mean over samples of the weighted mean over channels of (N, C) values: a scalar."""

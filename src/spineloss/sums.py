@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
 from torch.nn import functional
 
-from spineloss.compiled import in_threads, library
+from spineloss.compiled import Chunk, chunks_of, in_threads, library, takes
 from spineloss.counts import Counts
 
-CHUNK = 1 << 18  # voxels a thread takes at a time
-SMALL = 1 << 13  # voxels below which a call into the library costs more than it saves
 MOST_GAMMAS = 8  # of one pass of the library
 
 
@@ -63,7 +60,7 @@ def sums_of(
         The sums, float32 at least, differentiable in the logits, twice too.
     """
     gammas = tuple(sorted(set(gammas)))
-    if _library_takes(logits, target, mask, gammas):
+    if mask is None and len(gammas) <= MOST_GAMMAS and takes(logits, target):
         sums = _Compiled.apply(logits, target, gammas)
     else:
         sums = _eager(logits, target, mask, gammas)
@@ -98,31 +95,6 @@ def _focused(entropy: torch.Tensor, gamma: float) -> torch.Tensor:
     return (-torch.expm1(-entropy)).clamp(min=1e-12) ** gamma * entropy
 
 
-def _library_takes(
-    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, gammas: tuple[float, ...]
-) -> bool:
-    """Whether the compiled pass is there and is made for these."""
-    return (
-        mask is None
-        and logits.device.type == "cpu"
-        and logits.dtype in (torch.float32, torch.float16, torch.bfloat16)
-        and logits.numel() >= SMALL
-        and not target.requires_grad
-        and len(gammas) <= MOST_GAMMAS
-        and not _transformed(logits)
-        and library() is not None
-    )
-
-
-def _transformed(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is traced, vectorised or carries a tangent: then only plain operations will do."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        or forward_ad.unpack_dual(tensor).tangent is not None
-    )
-
-
 class _Compiled(torch.autograd.Function):
     """The sums by the compiled pass; their gradient by another, or by plain operations if it is derived again."""
 
@@ -147,7 +119,7 @@ def _compiled_sums(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[flo
     volumes = _Volumes(logits, target, gammas)
     partial = torch.empty(len(volumes.chunks), 4 + len(volumes.focal), dtype=torch.float64)
 
-    def add(number: int, chunk: _Chunk) -> None:
+    def add(number: int, chunk: Chunk) -> None:
         library().spineloss_sums(*volumes.arguments(chunk), partial[number].data_ptr())
 
     in_threads(add, range(len(volumes.chunks)), volumes.chunks)
@@ -166,23 +138,16 @@ def _compiled_gradient(
     rows = rows.contiguous()
     gradient = torch.empty(logits.shape)
 
-    def slope(chunk: _Chunk) -> None:
-        to = gradient.data_ptr() + chunk.offset * gradient.element_size()
-        library().spineloss_gradient(*volumes.arguments(chunk), rows[chunk.row].data_ptr(), to)
+    def slope(chunk: Chunk) -> None:
+        weights = rows[chunk.row].data_ptr()
+        library().spineloss_gradient(*volumes.arguments(chunk), weights, chunk.of(gradient))
 
     in_threads(slope, volumes.chunks)
     return gradient.to(logits.dtype)
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    row: int  # a sample's channel
-    offset: int  # of its first voxel, in the whole batch
-    voxels: int
-
-
 class _Volumes:
-    """A batch as the library takes it: float logits and float or byte targets, in chunks."""
+    """A batch as the library takes it: float logits, float or byte targets, and the gammas."""
 
     def __init__(self, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> None:
         bytewise = target.dtype in (torch.bool, torch.uint8)
@@ -192,18 +157,13 @@ class _Volumes:
         self.focal = torch.tensor([gamma for gamma in gammas if gamma != 0], dtype=torch.float32)
         # The library's sums are overlap, predicted, true, entropy, then one for each gamma but 0.
         self.without_entropy = [0, 1, 2, *range(4, 4 + len(self.focal))]
-        voxels = logits[0, 0].numel()
-        self.chunks = [
-            _Chunk(row, row * voxels + start, min(CHUNK, voxels - start))
-            for row in range(logits.shape[0] * logits.shape[1])
-            for start in range(0, voxels, CHUNK)
-        ]
+        self.chunks = chunks_of(logits)
 
-    def arguments(self, chunk: _Chunk) -> tuple[int, ...]:
+    def arguments(self, chunk: Chunk) -> tuple[int, ...]:
         """What both functions of the library are called with first."""
         return (
-            self.logits.data_ptr() + chunk.offset * self.logits.element_size(),
-            self.target.data_ptr() + chunk.offset * self.target.element_size(),
+            chunk.of(self.logits),
+            chunk.of(self.target),
             self.target.dtype == torch.float32,
             chunk.voxels,
             self.entropy,

@@ -9,7 +9,7 @@ from typing import get_args
 
 import torch
 
-from spineloss.distance import Unit, signed_distance_maps
+from spineloss.distance import Unit
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss, Parameter
@@ -57,7 +57,7 @@ class Boundary(DistanceLoss):
         super().__init__(unit)
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        return evidence.average(evidence.mean(evidence.probabilities * evidence.distances(self.unit)))
+        return evidence.average(evidence.mean_distance(self.unit))
 
 
 class Hausdorff(DistanceLoss):
@@ -82,12 +82,4 @@ class Hausdorff(DistanceLoss):
         super().__init__(unit, alpha=alpha)
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        weights = self._power(evidence.distances(self.unit))
-        # A logit above 0 is a probability above 1/2.
-        predicted = signed_distance_maps(evidence.logits > 0, evidence.spacing_in(self.unit)).to(weights.dtype)
-        weights = weights + self._power(predicted)
-        error = evidence.probabilities - evidence.wide_target
-        return evidence.average(evidence.mean(error.square() * weights))
-
-    def _power(self, distances: torch.Tensor) -> torch.Tensor:
-        return distances.square() if self.alpha == 2 else distances.abs() ** self.alpha
+        return evidence.average(evidence.mean_weighed_error(self.unit, self.alpha))

@@ -63,8 +63,7 @@ class Foreign(Loss):
         self.module = module
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        target = evidence.wide_target
-        return self.module(evidence.logits.to(target.dtype), target)
+        return self.module(evidence.logits.to(evidence.wide), evidence.target.to(evidence.wide))
 
     def settings(self) -> Mapping[str, float | str]:
         return {

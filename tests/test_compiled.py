@@ -1,4 +1,4 @@
-"""The compiled pass against plain operations, wherever and however it is called."""
+"""The compiled passes against plain operations, wherever and however they are called."""
 
 import os
 import subprocess
@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from spineloss import sums
+from spineloss import compiled
 from spineloss.compiled import library
+from spineloss.fields import distance_sum, weighed_error_sum
 from spineloss.losses import parse
 from spineloss.sums import sums_of
 
@@ -46,6 +47,31 @@ def test_the_library_equals_plain_operations_in_double(scale, soft, gammas):
 
 
 @needs_library
+@pytest.mark.parametrize("scale", [0.01, 3, 60000])
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.5])
+def test_the_library_weighs_by_distances_as_plain_operations_do(scale, power):
+    logits, target = example(scale=scale)
+    random = torch.Generator().manual_seed(1)
+    maps = [20 * torch.randn(logits.shape, generator=random) for _ in range(2)]
+    maps[0][..., :5] = 0
+
+    def values_and_slopes(logits, *constants):
+        logits = logits.clone().requires_grad_()
+        target, first, second = constants
+        found = torch.stack(
+            [distance_sum(logits, first), weighed_error_sum(logits, target, first, second, power) / 400**power]
+        )
+        mix = torch.linspace(0.5, 2, found.numel()).to(found).view_as(found)
+        return found.detach(), torch.autograd.grad((mix * found).sum(), logits)[0]
+
+    values, slope = values_and_slopes(logits, target, *maps)
+    wide = [volume.double() for volume in (logits, target, *maps)]
+    expected, expected_slope = values_and_slopes(*wide)
+    torch.testing.assert_close(values.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(slope.double(), expected_slope, rtol=1e-4, atol=1e-4)
+
+
+@needs_library
 @pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64, torch.float16])
 def test_a_mask_of_any_type_is_the_same(kind):
     logits, target = example()
@@ -68,7 +94,7 @@ def test_half_logits_are_summed_wide(kind):
 
 @needs_library
 def test_the_digits_depend_on_no_number_of_threads(monkeypatch):
-    monkeypatch.setattr(sums, "CHUNK", 1000)
+    monkeypatch.setattr(compiled, "CHUNK", 1000)
     logits, target = example()
     found = []
     for threads in (1, 2, 3):
@@ -93,7 +119,7 @@ def test_the_gradient_can_be_derived_again():
 
     def along(logits):
         logits = logits.requires_grad_()
-        loss = parse("dice + focal + cross_entropy")(logits, target.to(logits.dtype))
+        loss = parse("dice + focal + cross_entropy + boundary + hausdorff")(logits, target.to(logits.dtype))
         (slope,) = torch.autograd.grad(loss, logits, create_graph=True)
         return torch.autograd.grad((slope * direction.to(logits.dtype)).sum(), logits)[0]
 
@@ -121,7 +147,7 @@ def test_tangents_and_transforms_go_by_plain_operations():
 def test_without_the_library_the_losses_are_the_same(monkeypatch):
     logits, target = example()
     expected = {spec: parse(spec)(logits, target) for spec in ("dice_focal", "cross_entropy", "tversky")}
-    monkeypatch.setattr(sums, "library", lambda: None)
+    monkeypatch.setattr(compiled, "library", lambda: None)
     for spec, value in expected.items():
         assert parse(spec)(logits, target) == pytest.approx(value.item(), rel=1e-5)
 
@@ -146,6 +172,7 @@ SPLIT = """
 import sys, torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+from spineloss.fields import distance_sum, weighed_error_sum
 from spineloss.losses import parse
 
 rank = int(sys.argv[1])
