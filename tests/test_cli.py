@@ -20,13 +20,14 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
-     ["study", "table"], ["study", "compare"], ["predict"]],
+     ["study", "table"], ["study", "compare"], ["losses"], ["losses", "list"], ["losses", "show"],
+     ["losses", "check"], ["predict"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
     done = spineloss(*command, "--help")
     assert done.returncode == 0
-    assert "Example:" in done.stdout or command in ([], ["data"], ["study"])
+    assert "Example:" in done.stdout or command in ([], ["data"], ["study"], ["losses"])
 
 
 def test_from_volumes_to_masks(small_data, tmp_path):
@@ -54,6 +55,8 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["study", "compare", "."],
         ["study", "compare", ".", "--margin", "small"],
         ["predict", ".", "x.mha", "-o", "y"],
+        ["losses", "show", "dise"],
+        ["losses", "check", "no.such.Loss"],
     ],
     ids=" ".join,
 )
@@ -68,3 +71,19 @@ def test_problems_in_the_data_end_in_a_non_zero_exit(small_data):
     (small_data / "masks" / "case-1.mha").unlink()
     done = spineloss("data", "check", small_data)
     assert done.returncode == 1 and "case-1" in done.stdout
+
+
+def test_losses_are_listed_and_shown():
+    listed = spineloss("losses", "list").stdout
+    assert "tversky_focal" in listed and "distribution" in listed and "Milletari et al." in listed
+    shown = spineloss("losses", "show", "tversky").stdout
+    assert "T(alpha, beta)" in shown and "Salehi et al." in shown and "weight of false positives" in shown
+    assert "Example: tversky(alpha=0.7, beta=0.3)" in shown
+
+
+def test_a_loss_that_fails_a_check_ends_in_a_non_zero_exit():
+    passed = spineloss("losses", "check", "dice")
+    assert passed.returncode == 0 and "0 fail" in passed.stdout
+    failed = spineloss("losses", "check", "torch.nn.BCEWithLogitsLoss")
+    assert failed.returncode == 1 and "1 fail" in failed.stdout
+    assert "target = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]], dtype=torch.bool)" in failed.stdout

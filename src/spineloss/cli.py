@@ -18,8 +18,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, or generate a phantom.")
 study_app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
+losses_app = typer.Typer(no_args_is_help=True, help="Look up the losses, or check any loss, ours or not.")
 app.add_typer(data_app, name="data")
 app.add_typer(study_app, name="study")
+app.add_typer(losses_app, name="losses")
 
 console = Console(highlight=False, soft_wrap=True)
 FAILED = 1
@@ -43,6 +45,11 @@ def _say(line: str) -> None:
     console.print(line, markup=False)
 
 
+def _show(table: Any) -> None:
+    # A number cut off by a narrow terminal is worse than a wrapped line.
+    Console(highlight=False, width=max(console.width, 120)).print(table)
+
+
 @data_app.command("check")
 def data_check(
     source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of volumes, or a CSV manifest.")],
@@ -55,8 +62,7 @@ def data_check(
     from spineloss.data.check import check
 
     report = check(source)
-    # A number cut off by a narrow terminal is worse than a wrapped line.
-    Console(highlight=False, width=max(console.width, 120)).print(report.table())
+    _show(report.table())
     for problem in report.problems:
         _say(f"{problem.case}: {problem.sentence}")
     _say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
@@ -245,6 +251,63 @@ def _margins(text: str | None) -> list[float]:
         return [float(part) for part in text.split(",")] if text else []
     except ValueError as error:
         raise UserError(f"The margin {text!r} is no number: write it as 1.0, or as 1.0,0.5.") from error
+
+
+@losses_app.command("list")
+def losses_list() -> None:
+    """List the losses: category, arguments with defaults and ranges, paper.
+
+    Example: [bold]spineloss losses list[/bold]
+    """
+    from spineloss.analysis.catalogue import table
+
+    _show(table())
+
+
+@losses_app.command("show")
+def losses_show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of `spineloss losses list`.")],
+) -> None:
+    """Show one loss: formula, arguments, paper, and how it is written in a study.
+
+    Example: [bold]spineloss losses show tversky[/bold]
+    """
+    from spineloss.analysis.catalogue import entry
+
+    told = entry(name)
+    _say(told.text())
+    if told.arguments:
+        _show(told.table())
+
+
+@losses_app.command("check")
+def losses_check(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC_OR_IMPORT", help="A loss as in a study, or the import path of an nn.Module's class."
+        ),
+    ],
+) -> None:
+    """Check what holds of a loss of (logits, target), with the smallest input that shows what does not.
+
+    A note is a property that differs by design. The exit code is 1 when a check fails.
+
+    Example: [bold]spineloss losses check "monai.losses.DiceLoss(sigmoid=true)"[/bold]
+    """
+    from spineloss.analysis.checks import Outcome
+    from spineloss.analysis.linter import lint, table
+    from spineloss.losses import parse
+
+    findings = list(lint(parse(spec)))
+    _show(table(findings))
+    for finding in findings:
+        if finding.outcome is not Outcome.PASS:
+            _say(f"\n{finding}")
+    outcomes = [finding.outcome for finding in findings]
+    _say(f"\n{spec}: " + ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in Outcome))
+    if Outcome.FAIL in outcomes:
+        raise typer.Exit(FAILED)
 
 
 @app.command("predict")

@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import edt
 import numpy as np
+
+from spineloss.distance import distance_map
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def surface(
         return undefined | {"surface_dice": 0.0 if one_is_empty else math.nan}
     box = _bounding_box(prediction | target)
     prediction_border, target_border = _border(prediction[box]), _border(target[box])
-    there = _distance_to(target_border, spacing)[prediction_border]
-    back = _distance_to(prediction_border, spacing)[target_border]
+    there = distance_map(target_border, spacing)[prediction_border]
+    back = distance_map(prediction_border, spacing)[target_border]
     pooled = np.concatenate([there, back])
     return {
         "hausdorff": float(pooled.max()),
@@ -131,8 +132,3 @@ def _border(mask: np.ndarray) -> np.ndarray:
             middle[axis] = shift
             eroded &= inner[tuple(middle)]
     return mask & ~eroded
-
-
-def _distance_to(border: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    anisotropy = tuple(float(step) for step in spacing)
-    return edt.edt(np.ascontiguousarray(~border), anisotropy=anisotropy, black_border=False, parallel=1)

@@ -123,7 +123,7 @@ def test_ignored_voxels_change_nothing(spec):
     if "hausdorff" in spec:
         pytest.skip("the map of the prediction sees every voxel")
     noisy = torch.where(mask.bool(), logits, torch.randn_like(logits) * 9)
-    context = {"mask": mask, "target_map": distances}
+    context = {"mask": mask, "target_maps": {"mm": distances}}
     assert loss(noisy, target, **context).item() == pytest.approx(
         loss(logits, target, **context).item(), rel=1e-12
     )

@@ -1,3 +1,4 @@
+import monai.losses
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ def test_defaults_are_table_a7():
 def test_a_compound_is_its_weighted_terms():
     logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     loss = parse("0.8*dice + 0.2*boundary")
-    assert isinstance(loss, Compound) and loss.needs == {"target_map"}
+    assert isinstance(loss, Compound) and loss.needs == {"mm"}
     expected = 0.8 * parse("dice")(logits, target) + 0.2 * parse("boundary")(logits, target)
     assert loss(logits, target) == pytest.approx(expected.item())
 
@@ -34,6 +35,13 @@ def test_a_loss_from_a_package():
     assert str(parse(str(loss))) == str(loss)
 
 
+def test_a_loss_from_a_package_takes_booleans():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("monai.losses.DiceLoss(sigmoid=true, batch=False)")
+    assert str(loss) == "monai.losses.DiceLoss(sigmoid=true, batch=false)" == str(parse(str(loss)))
+    assert loss(logits, target) == monai.losses.DiceLoss(sigmoid=True, batch=False)(logits, target)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -41,7 +49,8 @@ def test_a_loss_from_a_package():
         ("tversky(alfa=0.7)", "the nearest known one is 'alpha'"),
         ("tversky(alpha=-1)", "out of range"),
         ("tversky(alpha=word)", "is not a number"),
-        ("dice(over=case)", "it is `sample` or `batch`"),
+        ("tversky(alpha=true)", "is not a number"),
+        ("dice(over=case)", "it is `sample`, `batch` or `world`"),
         ("dice +", "a word is expected at the end"),
         ("dice focal", "'+' is expected before 'focal'"),
         ("2 dice", "'*' is expected"),

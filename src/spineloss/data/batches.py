@@ -1,13 +1,14 @@
 """Training batches: shuffled, augmented, mixed, with the target's distance map where the loss needs one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from spineloss.data import augmentation
 from spineloss.data.dataset import Sample
-from spineloss.distance import signed_distance_maps
+from spineloss.distance import Unit, signed_distance_maps
 from spineloss.seeding import generator
 
 
@@ -23,15 +24,20 @@ class Augment:
 
 @dataclass(frozen=True)
 class Target:
-    """What a loss compares with: (N, C, *grid) masks, (N, 3) spacing in mm, and their distance map if needed."""
+    """What a loss compares with: (N, C, *grid) masks, (N, 3) spacing in mm, the distance maps needed, by unit."""
 
     mask: torch.Tensor
     spacing: torch.Tensor
-    map: torch.Tensor | None
+    maps: Mapping[Unit, torch.Tensor]
 
-    def context(self) -> dict[str, torch.Tensor]:
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":
+        """The same with every tensor changed alike."""
+        maps = {unit: change(distances) for unit, distances in self.maps.items()}
+        return Target(change(self.mask), change(self.spacing), maps)
+
+    def context(self) -> dict[str, Any]:
         """The keyword arguments a loss is called with, after logits and target."""
-        return {"spacing": self.spacing} | ({} if self.map is None else {"target_map": self.map})
+        return {"spacing": self.spacing, "target_maps": self.maps}
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on `device`."""
-        moved = tuple(
-            (
-                share,
-                replace(
-                    target,
-                    mask=target.mask.to(device),
-                    spacing=target.spacing.to(device),
-                    map=None if target.map is None else target.map.to(device),
-                ),
-            )
-            for share, target in self.targets
-        )
+        moved = tuple((share, target.each(lambda tensor: tensor.to(device))) for share, target in self.targets)
         return Batch(self.image.to(device), moved)
 
 
@@ -66,7 +61,7 @@ def training_batches(
     *,
     size: int,
     augment: Augment,
-    needs: frozenset[str],
+    needs: frozenset[Unit],
     key: tuple[int, int, int],
 ) -> Iterator[Batch]:
     """One epoch of batches; every draw is a function of `key` and the case.
@@ -75,7 +70,7 @@ def training_batches(
         samples: the training cases.
         size: cases a batch; the last batch may be smaller.
         augment: probabilities.
-        needs: of the loss; `target_map` asks for signed distance maps, made after augmentation.
+        needs: units of the signed distance maps that the loss needs; they are made after augmentation.
         key: (seed, fold, epoch).
     """
     order = generator(*key, "order").permutation(len(samples))
@@ -85,7 +80,7 @@ def training_batches(
 
 
 def _collate(
-    samples: Sequence[Sample], augment: Augment, needs: frozenset[str], key: tuple[int, int, int]
+    samples: Sequence[Sample], augment: Augment, needs: frozenset[Unit], key: tuple[int, int, int]
 ) -> tuple[torch.Tensor, Target]:
     images, masks = [], []
     for sample in samples:
@@ -97,8 +92,8 @@ def _collate(
         masks.append(mask)
     mask = torch.stack(masks).float()
     spacing = torch.tensor([sample.spacing for sample in samples])
-    distances = signed_distance_maps(mask, spacing) if "target_map" in needs else None
-    return torch.stack(images), Target(mask, spacing, distances)
+    maps = {unit: signed_distance_maps(mask, spacing if unit == "mm" else None) for unit in needs}
+    return torch.stack(images), Target(mask, spacing, maps)
 
 
 def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str) -> Batch:
@@ -107,8 +102,6 @@ def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int,
     if mixup is None:
         return Batch(image, ((1.0, target),))
     partner = list(mixup.partner)
-    other = Target(
-        target.mask[partner], target.spacing[partner], None if target.map is None else target.map[partner]
-    )
+    other = target.each(lambda tensor: tensor[partner])
     mixed = mixup.share * image + (1 - mixup.share) * image[partner]
     return Batch(mixed, ((mixup.share, target), (1 - mixup.share, other)))

@@ -1,10 +1,10 @@
 """Segmentation losses, each an ordinary `torch.nn.Module` called with (logits, target)."""
 
 from spineloss.losses.base import Loss, Parameter
-from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal
+from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal
 from spineloss.losses.distance import Boundary, Hausdorff
 from spineloss.losses.distribution import CrossEntropy, Focal
-from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky, TverskyFocal
+from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky
 from spineloss.losses.spec import LOSSES, parse
 
 __all__ = [

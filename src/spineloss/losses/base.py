@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from spineloss.distance import Unit
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 
@@ -26,13 +27,14 @@ class Parameter:
 class Loss(nn.Module):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
-    A subclass declares its `name` in the text form, its `declared` parameters and what it `needs` from the
-    data side, and computes its value from `Evidence`.
+    A subclass declares its `name` in the text form, its `declared` parameters, the units of the target's distance
+    maps that it `needs` from the data side and the `gammas` of the entropies it reads, and computes its value from
+    `Evidence`.
     """
 
     name: ClassVar[str]
     declared: ClassVar[tuple[Parameter, ...]] = ()
-    needs: frozenset[str] = frozenset()
+    needs: frozenset[Unit] = frozenset()
 
     def __init__(self, **values: float) -> None:
         super().__init__()
@@ -45,6 +47,11 @@ class Loss(nn.Module):
                 )
             setattr(self, parameter.name, value)
 
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        """Focusing exponents of the entropies that `compute` asks the evidence for."""
+        return ()
+
     @abstractmethod
     def compute(self, evidence: Evidence) -> torch.Tensor:
         """The scalar loss of the evidence."""
@@ -55,7 +62,7 @@ class Loss(nn.Module):
         Args:
             logits: (N, C, *spatial), before the sigmoid; any floating type.
             target: (N, C, *spatial) in [0, 1].
-            context: `mask`, `spacing` and `target_map`, see `Evidence`.
+            context: `mask`, `spacing`, `target_maps` and `class_weights`, see `Evidence`.
 
         Returns:
             A scalar, float32 at least.
@@ -68,7 +75,7 @@ class Loss(nn.Module):
                 f"{self.name} needs logits and target of one shape (N, C, *spatial); "
                 f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
             )
-        return self.compute(Evidence(logits, target, **context))
+        return self.compute(Evidence(logits, target, gammas=self.gammas, **context))
 
     def settings(self) -> Mapping[str, float | str]:
         """The arguments that make this loss again, as they appear in its text."""

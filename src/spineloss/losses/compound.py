@@ -1,4 +1,4 @@
-"""Weighted sums of losses; all terms share one evidence, so nothing is computed twice."""
+"""Losses made of others: weighted sums, whose terms share one evidence, and a power of an overlap."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,25 +6,35 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from spineloss.counts import Over
+from spineloss.distance import Unit
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss, Parameter
 from spineloss.losses.distribution import CrossEntropy, Focal
-from spineloss.losses.region import Dice
+from spineloss.losses.region import WEIGHTS, Dice, Region
 
 
 class WeightedSum(Loss):
     """sum(weight_i L_i)."""
 
-    def __init__(self, losses: Sequence[Loss], **values: float) -> None:
-        super().__init__(**values)
-        self.losses = nn.ModuleList(losses)
-        self.needs = frozenset().union(*(loss.needs for loss in losses))
+    @property
+    @abstractmethod
+    def losses(self) -> tuple[Loss, ...]:
+        """The terms."""
 
     @property
     @abstractmethod
     def weights(self) -> tuple[float, ...]:
         """The weight of each term."""
+
+    @property
+    def needs(self) -> frozenset[Unit]:
+        return frozenset().union(*(loss.needs for loss in self.losses))
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return tuple(gamma for loss in self.losses for gamma in loss.gammas)
 
     def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
         """Each term's value before weighting, by its text; a text that comes again is numbered."""
@@ -54,11 +64,16 @@ class Compound(WeightedSum):
     name = "compound"
 
     def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
-        super().__init__([loss for _, loss in terms])
+        super().__init__()
+        self._losses = nn.ModuleList([loss for _, loss in terms])
         self._weights = tuple(float(weight) for weight, _ in terms)
         for weight in self._weights:
             if not 0 <= weight < float("inf"):
                 raise UserError(f"A compound's weight is {weight:g}; it must be finite and not negative.")
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return tuple(self._losses)
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -89,7 +104,11 @@ class DiceCrossEntropy(WeightedSum):
     declared = SHARES
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.5) -> None:
-        super().__init__([Dice(), CrossEntropy()], alpha=alpha, beta=beta)
+        super().__init__(alpha=alpha, beta=beta)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return Dice(), CrossEntropy()
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -113,13 +132,43 @@ class DiceFocal(WeightedSum):
     declared = (*SHARES, Parameter("gamma", 5 / 3, 0.0, 10.0, "focus on wrong voxels"))
 
     def __init__(self, alpha: float = 0.5, beta: float = 0.5, gamma: float = 5 / 3) -> None:
+        super().__init__(alpha=alpha, beta=beta, gamma=gamma)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
         # The focal term's own factor would only rescale beta.
-        super().__init__([Dice(), Focal(alpha=1.0, gamma=gamma)], alpha=alpha, beta=beta, gamma=gamma)
+        return Dice(), Focal(alpha=1.0, gamma=self.gamma)
 
     @property
     def weights(self) -> tuple[float, ...]:
         return self.alpha, self.beta
 
-    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
-        self.losses[1].gamma = self.gamma
-        return super().terms(evidence)
+
+class TverskyFocal(Region):
+    """(1 - T(alpha, beta))^(1 / gamma) of each sample and channel: Tversky and the idea of focal in one.
+
+    Eq. 3.31 as printed grows with quality; this is the published form.
+
+    Args:
+        alpha: weight of false positives, 0 to 10 (0.7 in Table A.7).
+        beta: weight of false negatives, 0 to 10 (0.3 in Table A.7).
+        gamma: 1 is Tversky; above it good overlaps weigh more (4/3 in Table A.7), 0.1 to 10.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
+
+    References:
+        Abraham and Khan, A novel focal Tversky loss function, ISBI 2019.
+    """
+
+    name = "tversky_focal"
+    declared = (*WEIGHTS, Parameter("gamma", 4 / 3, 0.1, 10.0, "focus; the exponent is 1 / gamma"))
+
+    def __init__(self, alpha: float = 0.7, beta: float = 0.3, gamma: float = 4 / 3, over: Over = "sample") -> None:
+        super().__init__(over, alpha=alpha, beta=beta, gamma=gamma)
+
+    @property
+    def plane(self) -> tuple[float, float]:
+        return self.alpha, self.beta
+
+    def compute(self, evidence: Evidence) -> torch.Tensor:
+        # The slope of a root is infinite at zero: a perfect prediction must not be punished for it.
+        return evidence.average(self.complement(evidence).clamp(min=1e-7) ** (1 / self.gamma))

@@ -11,14 +11,21 @@ class CrossEntropy(Loss):
 
     L = -1/M sum(Y log P + (1 - Y) log(1 - P))    (Eq. 3.8)
 
+    References:
+        Good, Rational decisions, Journal of the Royal Statistical Society B 14, 1952.
+
     >>> CrossEntropy()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item()  # -log(1/2)
     0.6931471824645996
     """
 
     name = "cross_entropy"
 
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return (0.0,)
+
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        return evidence.mean(evidence.cross_entropy)
+        return evidence.average(evidence.entropy(0.0))
 
 
 class Focal(Loss):
@@ -46,8 +53,9 @@ class Focal(Loss):
     def __init__(self, alpha: float = 0.25, gamma: float = 1.45) -> None:
         super().__init__(alpha=alpha, gamma=gamma)
 
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return (self.gamma,)
+
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        entropy = evidence.cross_entropy
-        # Below this floor the slope of a power under 1 would be infinite, times an entropy of zero.
-        wrong = (-torch.expm1(-entropy)).clamp(min=1e-12)
-        return self.alpha * evidence.mean(wrong**self.gamma * entropy)
+        return self.alpha * evidence.average(evidence.entropy(self.gamma))

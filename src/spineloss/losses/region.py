@@ -23,16 +23,16 @@ class Region(Loss):
     Counts are taken per sample by default: then the loss of a case depends neither on its neighbours in the
     batch nor on the batch's size, and gradient accumulation, a smaller last batch and several GPUs change
     nothing. Take them over the batch where many samples hold no foreground (patches), which a per-sample
-    overlap cannot weigh.
+    overlap cannot weigh; over the `world` when such a batch is split over several processes.
 
     Args:
-        over: `sample` or `batch`.
+        over: `sample`, `batch` or `world`.
     """
 
     def __init__(self, over: Over = "sample", **values: float) -> None:
         super().__init__(**values)
         if over not in get_args(Over):
-            raise UserError(f"{self.name}: over={over} is unknown; it is `sample` or `batch`.")
+            raise UserError(f"{self.name}: over={over} is unknown; it is `sample`, `batch` or `world`.")
         self.over: Over = over
 
     @property
@@ -48,7 +48,7 @@ class Region(Loss):
         return wrong / (counts.tp + wrong + SMOOTH)
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        return self.complement(evidence).mean()
+        return evidence.average(self.complement(evidence))
 
     def settings(self) -> Mapping[str, float | str]:
         chosen = {} if self.over == "sample" else {"over": self.over}
@@ -59,7 +59,7 @@ class Dice(Region):
     """1 - 2 TP / (2 TP + FP + FN): T(1/2, 1/2) (Eq. 3.14).
 
     Args:
-        over: counts per `sample` (default) or over the `batch`.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
 
     References:
         Milletari et al., V-Net, 3DV 2016.
@@ -76,7 +76,7 @@ class IoU(Region):
     """1 - TP / (TP + FP + FN): T(1, 1) (Eq. 3.15).
 
     Args:
-        over: counts per `sample` (default) or over the `batch`.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
 
     References:
         Rahman and Wang, Optimizing intersection-over-union in deep neural networks, ISVC 2016.
@@ -103,7 +103,7 @@ class Tversky(Region):
     Args:
         alpha: weight of false positives, 0 to 10 (0.7 in Table A.7).
         beta: weight of false negatives, 0 to 10 (0.3 in Table A.7).
-        over: counts per `sample` (default) or over the `batch`.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
 
     References:
         Salehi et al., Tversky loss function for image segmentation, MLMI 2017.
@@ -120,42 +120,12 @@ class Tversky(Region):
         return self.alpha, self.beta
 
 
-class TverskyFocal(Region):
-    """(1 - T(alpha, beta))^(1 / gamma) of each sample and channel.
-
-    Eq. 3.31 as printed grows with quality; this is the published form.
-
-    Args:
-        alpha: weight of false positives, 0 to 10 (0.7 in Table A.7).
-        beta: weight of false negatives, 0 to 10 (0.3 in Table A.7).
-        gamma: 1 is Tversky; above it good overlaps weigh more (4/3 in Table A.7), 0.1 to 10.
-        over: counts per `sample` (default) or over the `batch`.
-
-    References:
-        Abraham and Khan, A novel focal Tversky loss function, ISBI 2019.
-    """
-
-    name = "tversky_focal"
-    declared = (*WEIGHTS, Parameter("gamma", 4 / 3, 0.1, 10.0, "focus; the exponent is 1 / gamma"))
-
-    def __init__(self, alpha: float = 0.7, beta: float = 0.3, gamma: float = 4 / 3, over: Over = "sample") -> None:
-        super().__init__(over, alpha=alpha, beta=beta, gamma=gamma)
-
-    @property
-    def plane(self) -> tuple[float, float]:
-        return self.alpha, self.beta
-
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        # The slope of a root is infinite at zero: a perfect prediction must not be punished for it.
-        return (self.complement(evidence).clamp(min=1e-7) ** (1 / self.gamma)).mean()
-
-
 class Asymmetric(Region):
     """1 - F_beta: T(1 / (1 + beta^2), beta^2 / (1 + beta^2)) (Eq. 3.23).
 
     Args:
         beta: above 1 weighs false negatives more, 0 to 10 (1.52 in Table A.7); 1 is Dice.
-        over: counts per `sample` (default) or over the `batch`.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
 
     References:
         Hashemi et al., Asymmetric loss functions and deep densely-connected networks, IEEE Access 7, 2019.
@@ -182,7 +152,7 @@ class Effectiveness(Region):
         alpha: weight of false positives, 0 to 10.
         beta: weight of false negatives, 0 to 10.
         gamma: recall over precision, 0 to 10.
-        over: counts per `sample` (default) or over the `batch`.
+        over: counts per `sample` (default), over the `batch`, or over the `world`.
 
     References:
         van Rijsbergen, Information Retrieval, 1979 (Eq. 3.12).

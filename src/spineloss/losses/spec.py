@@ -3,7 +3,7 @@
 sum   = term {"+" term}
 term  = [number "*"] call
 call  = name ["(" [argument {"," argument}] ")"]
-argument = word "=" (number | word)
+argument = word "=" (number | "true" | "false" | word)
 """
 
 import importlib
@@ -18,10 +18,10 @@ from torch import nn
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss
-from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal
+from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal
 from spineloss.losses.distance import Boundary, Hausdorff
 from spineloss.losses.distribution import CrossEntropy, Focal
-from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky, TverskyFocal
+from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky
 
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
@@ -44,6 +44,7 @@ LOSSES: dict[str, type[Loss]] = {
 TOKEN = re.compile(
     r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
 )
+BOOLEANS = {"true": True, "false": False}
 
 
 class Foreign(Loss):
@@ -55,17 +56,19 @@ class Foreign(Loss):
         module: the loss itself.
     """
 
-    def __init__(self, name: str, arguments: Mapping[str, float | str], module: nn.Module) -> None:
+    def __init__(self, name: str, arguments: Mapping[str, float | bool | str], module: nn.Module) -> None:
         super().__init__()
         self.name = name
         self._arguments = dict(arguments)
         self.module = module
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
-        return self.module(evidence.logits, evidence.target)
+        return self.module(evidence.logits.to(evidence.wide), evidence.target.to(evidence.wide))
 
     def settings(self) -> Mapping[str, float | str]:
-        return self._arguments
+        return {
+            key: str(value).lower() if isinstance(value, bool) else value for key, value in self._arguments.items()
+        }
 
 
 def parse(text: str) -> Loss:
@@ -136,7 +139,7 @@ class _Parser:
 
     def _call(self) -> Loss:
         name = self._take("word")
-        arguments: dict[str, float | str] = {}
+        arguments: dict[str, float | bool | str] = {}
         if self._peek() == ("sign", "("):
             self._take("sign", "(")
             while self._peek() != ("sign", ")"):
@@ -144,12 +147,18 @@ class _Parser:
                     self._take("sign", ",")
                 key = self._take("word")
                 self._take("sign", "=")
-                numeric = self._peek()[0] == "number"
-                arguments[key] = float(self._take("number")) if numeric else self._take("word")
+                arguments[key] = self._argument()
             self._take("sign", ")")
         return self._build(name, arguments)
 
-    def _build(self, name: str, arguments: dict[str, float | str]) -> Loss:
+    def _argument(self) -> float | bool | str:
+        if self._peek()[0] == "number":
+            return float(self._take("number"))
+        word = self._take("word")
+        # In Python's spelling too: the word "False" would count as true.
+        return BOOLEANS.get(word.lower(), word)
+
+    def _build(self, name: str, arguments: dict[str, float | bool | str]) -> Loss:
         if "." in name:
             return self._foreign(name, arguments)
         if name not in LOSSES:
@@ -161,11 +170,12 @@ class _Parser:
                 near = get_close_matches(key, known, n=1, cutoff=0.0)
                 hint = f"the nearest known one is {near[0]!r}" if near else "it has none"
                 raise self._error(f"{name} has no parameter {key!r}; {hint}")
-            if isinstance(value, str) != (key == "over"):
-                raise self._error(f"{key}={value} is not {'a word' if key == 'over' else 'a number'}")
+            word = key in ("over", "unit")
+            if isinstance(value, str | bool) != word:
+                raise self._error(f"{key}={value} is not {'a word' if word else 'a number'}")
         return LOSSES[name](**arguments)
 
-    def _foreign(self, name: str, arguments: dict[str, float | str]) -> Loss:
+    def _foreign(self, name: str, arguments: dict[str, float | bool | str]) -> Loss:
         package, _, attribute = name.rpartition(".")
         try:
             found = getattr(importlib.import_module(package), attribute)

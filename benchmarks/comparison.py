@@ -1,21 +1,18 @@
-"""Simulate studies whose truth is known, and write how often the statistics are right.
+"""Studies simulated with a known truth: how often the verdicts and intervals of a comparison are right.
 
-python benchmarks/statistics.py     writes benchmarks/results/statistics.md, in about two minutes on one core
+.venv/bin/python benchmarks/comparison.py
 """
 
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
+from machine import describe, write
 from spineloss.analysis.statistics import ALPHA, best, bootstrap_interval, cases_needed, compare, holm
 
-RESULTS = Path(__file__).parent / "results" / "statistics.md"
 CASES, FOLDS = 30, 3
 # The verdicts do not depend on the intervals, so these need no resamples to speak of.
 FEW_RESAMPLES = 19
@@ -23,21 +20,17 @@ FEW_RESAMPLES = 19
 
 def main() -> None:
     """Run every simulation and write the page."""
-    # Two dozen resamples make degenerate intervals, which nobody reads here.
+    # So few resamples make degenerate intervals, which nobody reads here.
     warnings.filterwarnings("ignore", category=RuntimeWarning)
     parts = [false_verdicts(), training_luck(), false_equivalence(), power(), coverage()]
     head = [
-        "# Are the statistics right?",
-        "Simulated studies whose truth is known; `python benchmarks/statistics.py` writes this page. A case's "
-        "scores share its difficulty, normal with deviation 1, and each method adds its own, normal with "
-        "deviation 1. Rates with the standard error of the simulation.",
+        "# How often a comparison is right",
+        "Studies simulated with a known truth, by `benchmarks/comparison.py`. A case's scores share its "
+        "difficulty, normal with deviation 1, and each method adds its own, normal with deviation 1. Rates with "
+        "the standard error of the simulation.",
     ]
-    made = (
-        f"{time.process_time():.0f} s of one core; Python {platform.python_version()}, "
-        f"numpy {version('numpy')}, scipy {version('scipy')}."
-    )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n\n".join([*head, *parts, made]) + "\n", encoding="utf-8")
+    made = f"{time.process_time():.0f} s of processor time; {describe('numpy', 'scipy')}"
+    write("comparison.md", ["\n\n".join([*head, *parts, made])])
 
 
 def study(generator: np.random.Generator, methods: int, cases: int = CASES, shift: float = 0.0) -> np.ndarray:

@@ -1,0 +1,179 @@
+"""Forward and backward of each loss beside MONAI's class and beside its formula written plainly.
+
+Run it on a quiet machine: .venv/bin/python benchmarks/losses.py
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import geometric_mean
+
+import torch
+from monai import losses as monai
+from torch import nn
+from torch.nn import functional
+
+from machine import describe, extra_memory, give_large_blocks_back, medians, write
+from spineloss.distance import signed_distance_maps
+from spineloss.losses import Loss, parse
+
+SHAPE = (4, 1, 32, 224, 224)
+SPACING = (4.0, 0.9, 0.9)
+Formula = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def plain_index(logits, target, a, b):
+    p = logits.sigmoid()
+    axes = tuple(range(2, logits.ndim))
+    tp, fp, fn = (p * target).sum(axes), (p * (1 - target)).sum(axes), ((1 - p) * target).sum(axes)
+    return 1 - ((tp + 1e-5) / (tp + a * fp + b * fn + 1e-5)).mean()
+
+
+def plain_entropy(logits, target):
+    return functional.binary_cross_entropy_with_logits(logits, target)
+
+
+def plain_focal(logits, target, gamma=2.0):
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return ((1 - torch.exp(-entropy)) ** gamma * entropy).mean()
+
+
+def plain_hausdorff(logits, target):
+    p = logits.sigmoid()
+    weights = signed_distance_maps(p) ** 2 + signed_distance_maps(target) ** 2
+    return ((p - target) ** 2 * weights).mean()
+
+
+def plain_boundary(logits, target):
+    return (logits.sigmoid() * signed_distance_maps(target)).mean()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One loss: ours by its text, MONAI's class, and the formula."""
+
+    spec: str
+    theirs: nn.Module | None
+    plain: Formula
+    one_pass: bool = True  # whether the memory floor is a floor for it: no distance transform
+
+    @property
+    def ours(self) -> Loss:
+        return parse(self.spec)
+
+
+dice = partial(plain_index, a=0.5, b=0.5)
+CONTESTS = [
+    Contest("cross_entropy", None, plain_entropy),
+    Contest("focal(alpha=1, gamma=2)", monai.FocalLoss(gamma=2.0), plain_focal),
+    Contest("dice", monai.DiceLoss(sigmoid=True), dice),
+    Contest("iou", monai.DiceLoss(sigmoid=True, jaccard=True), partial(plain_index, a=1, b=1)),
+    Contest("tversky", monai.TverskyLoss(sigmoid=True, alpha=0.7, beta=0.3), partial(plain_index, a=0.7, b=0.3)),
+    Contest(
+        "1.0*dice + 1.0*cross_entropy",
+        monai.DiceCELoss(sigmoid=True),
+        lambda logits, target: dice(logits, target) + plain_entropy(logits, target),
+    ),
+    Contest(
+        "1.0*dice + 1.0*focal(alpha=1, gamma=2)",
+        monai.DiceFocalLoss(sigmoid=True, gamma=2.0),
+        lambda logits, target: dice(logits, target) + plain_focal(logits, target),
+    ),
+    Contest("boundary(unit=voxel)", None, plain_boundary, one_pass=False),
+    Contest("hausdorff(unit=voxel)", monai.HausdorffDTLoss(sigmoid=True), plain_hausdorff, one_pass=False),
+]
+
+
+def example() -> tuple[torch.Tensor, torch.Tensor]:
+    """Five vertebral bodies as ellipsoids, a twentieth of the volume, and a prediction that is nearly right."""
+    z, y, x = torch.meshgrid(*(torch.arange(size) for size in SHAPE[2:]), indexing="ij")
+    target = torch.zeros(SHAPE)
+    for sample in range(SHAPE[0]):
+        for body in range(5):
+            centre = 30 + 40 * body + 3 * sample
+            inside = ((z - 16) / 10) ** 2 + ((y - centre) / 16) ** 2 + ((x - 110) / 25) ** 2 < 1
+            target[sample, 0][inside] = 1
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    return 6 * target - 3 + noise, target
+
+
+def step(loss: Formula, logits: torch.Tensor, target: torch.Tensor) -> None:
+    logits.grad = None
+    loss(logits, target).backward()
+
+
+def floor_seconds(logits: torch.Tensor) -> float:
+    """Logits and target read, the gradient written, at the speed of a copy."""
+    copy = torch.empty_like(logits)
+    seconds = medians({"copy": lambda: copy.copy_(logits)}, 15)["copy"]
+    return 1.5 * seconds
+
+
+def main() -> None:
+    logits, target = example()
+    logits.requires_grad_()
+    maps = {"voxel": signed_distance_maps(target)}
+    floor = floor_seconds(logits.detach())
+    steps = {contest.spec: steps_of(contest, logits, target, maps) for contest in CONTESTS}
+    seconds = {c.spec: medians(steps[c.spec], 15 if c.one_pass else 3) for c in CONTESTS}
+    give_large_blocks_back()
+    memory = {
+        spec: {name: extra_memory(call) / 2**20 for name, call in calls.items()} for spec, calls in steps.items()
+    }
+    rows = [row(contest, seconds[contest.spec], memory[contest.spec], floor) for contest in CONTESTS]
+    ratios = {spec: times["MONAI"] / times["ours"] for spec, times in seconds.items() if "MONAI" in times}
+    goal = {spec: ratio for spec, ratio in ratios.items() if "hausdorff" not in spec}
+    write(
+        "losses.md",
+        [
+            "# Losses: forward and backward at (4, 1, 32, 224, 224)",
+            "",
+            f"Medians of interleaved calls. {describe('spineloss', 'torch', 'monai', 'edt')}",
+            f"The floor, {1000 * floor:.1f} ms: logits and target read, the gradient written, at a copy's speed.",
+            "*Map given*: the target's distance map comes from the batch builder, as in training.",
+            "Memory is what a call adds to the process at its peak, the gradient of 24.5 MiB included.",
+            "`.venv/bin/python benchmarks/losses.py`",
+            "",
+            "| loss | ms | MONAI ms | MONAI / ours | plain / ours | ours / floor | map given ms "
+            "| MONAI / map given | MiB | MONAI MiB | plain MiB |",
+            "|" + " --- |" * 11,
+            *rows,
+            "",
+            f"MONAI / ours: geometric mean {geometric_mean(ratios.values()):.1f}, "
+            f"least {min(ratios.values()):.1f}; without Hausdorff {geometric_mean(goal.values()):.1f}.",
+        ],
+    )
+
+
+def steps_of(
+    contest: Contest, logits: torch.Tensor, target: torch.Tensor, maps: dict[str, torch.Tensor]
+) -> dict[str, Callable[[], None]]:
+    losses = {"ours": contest.ours, "MONAI": contest.theirs, "plain": contest.plain}
+    if not contest.one_pass:
+        losses["map given"] = partial(contest.ours, target_maps=maps)
+    return {name: partial(step, loss, logits, target) for name, loss in losses.items() if loss is not None}
+
+
+def row(contest: Contest, seconds: dict[str, float], memory: dict[str, float], floor: float) -> str:
+    def ratio(above: str, below: str) -> str:
+        return f"{seconds[above] / seconds[below]:.1f}" if above in seconds and below in seconds else ""
+
+    def shown(values: dict[str, float], name: str, scale: float = 1.0) -> str:
+        return f"{scale * values[name]:.1f}" if name in values else ""
+
+    cells = [
+        f"`{contest.spec}`",
+        shown(seconds, "ours", 1000),
+        shown(seconds, "MONAI", 1000),
+        ratio("MONAI", "ours"),
+        ratio("plain", "ours"),
+        f"{seconds['ours'] / floor:.1f}" if contest.one_pass else "",
+        shown(seconds, "map given", 1000),
+        ratio("MONAI", "map given"),
+        *(shown(memory, name) for name in ("ours", "MONAI", "plain")),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What every benchmark needs: interleaved timing, memory peaks, and the name of the machine."""
+
+import ctypes
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, called in turn so that a slow moment of the machine strikes all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for call in contestants.values():
+        call()
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def give_large_blocks_back() -> None:
+    """Let the C library return every large block it is given, so that memory in use is memory resident.
+
+    It slows every allocation: time first.
+    """
+    libc = ctypes.CDLL(None)
+    threshold_of_mmap = -3
+    libc.mallopt(threshold_of_mmap, 1 << 16)
+    libc.malloc_trim(0)
+
+
+def extra_memory(call: Callable[[], object]) -> int:
+    """Bytes by which a call raises the process's resident memory at its highest (Linux, glibc)."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _status("VmRSS")
+    call()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(key: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+def describe(*packages: str) -> str:
+    """The machine and the versions, in a line."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    names = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{torch.get_num_threads()} threads of {processor} ({platform.machine()}); {names}."
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Print a result and keep it."""
+    text = "\n".join(lines) + "\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The C of this folder, built when spineloss is installed; where there was no compiler it is absent."""
+
+import ctypes
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
+VOXELS = [POINTER, POINTER, INT, LONG, INT, POINTER, INT]
+ARGUMENTS = {
+    "spineloss_sums": [*VOXELS, POINTER],
+    "spineloss_gradient": [*VOXELS, POINTER, POINTER],
+    "spineloss_field_sum": [POINTER, POINTER, POINTER, POINTER, FLOAT, LONG, POINTER],
+    "spineloss_field_slope": [POINTER, POINTER, POINTER, POINTER, FLOAT, LONG, FLOAT, POINTER],
+    "spineloss_distance_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER],
+    "spineloss_distance_depth": [POINTER, LONG, LONG, LONG, LONG, LONG, LONG, FLOAT, POINTER, POINTER],
+}
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The functions of the C files, or none."""
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"kernels{suffix}")
+        if path.exists():
+            functions = ctypes.CDLL(str(path))
+            for name, types in ARGUMENTS.items():
+                getattr(functions, name).argtypes = types
+            return functions
+    return None
+
+
+CHUNK = 1 << 18  # voxels a thread takes at a time
+SMALL = 1 << 13  # voxels below which a call into the library costs more than it saves
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of one row (a sample's channel) of a batch, its first voxel counted over the whole batch."""
+
+    row: int
+    first: int
+    voxels: int
+
+    def of(self, volume: torch.Tensor) -> int:
+        """Where the part begins in a contiguous batch."""
+        return volume.data_ptr() + self.first * volume.element_size()
+
+
+def chunks_of(volume: torch.Tensor) -> list[Chunk]:
+    """The parts of an (N, C, *spatial) batch, each row cut alike on any number of threads."""
+    voxels = volume[0, 0].numel()
+    return [
+        Chunk(row, row * voxels + start, min(CHUNK, voxels - start))
+        for row in range(volume.shape[0] * volume.shape[1])
+        for start in range(0, voxels, CHUNK)
+    ]
+
+
+def takes(logits: torch.Tensor, *others: torch.Tensor) -> bool:
+    """Whether the library is there and is made for these logits, and the others are constants."""
+    return (
+        logits.device.type == "cpu"
+        and logits.dtype in (torch.float32, torch.float16, torch.bfloat16)
+        and logits.numel() >= SMALL
+        and not any(other.requires_grad for other in others)
+        and not _transformed(logits)
+        and library() is not None
+    )
+
+
+def _transformed(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is traced, vectorised or carries a tangent: then only plain operations will do."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or forward_ad.unpack_dual(tensor).tangent is not None
+    )
+
+
+def in_threads(work: Callable[..., None], *arguments: Sequence[Any]) -> None:
+    """Call `work` with each row of arguments, on as many threads as PyTorch uses; C lets go of the interpreter."""
+    threads = min(torch.get_num_threads(), len(arguments[0]))
+    every = map if threads <= 1 else _pool(threads).map
+    deque(every(work, *arguments), maxlen=0)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="spineloss")
+
+
+# A forked process inherits the pool without its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,0 +1,128 @@
+/* Signed Euclidean distances of a binary volume: of each voxel to the nearest one of the other label, positive outside
+   the mask and negative inside.
+
+   Squared distances are exact axis by axis: d'(i) = min_j d(j) + (spacing (i - j))^2 (Saito and Toriwaki, Pattern
+   Recognition 27, 1994). The j that is nearest grows with i, so the middle of a line is searched first and halves the
+   search of all that lie before and after it; sixteen lines are searched together, being near alike. */
+#include <math.h>
+
+#include "vectors.h"
+
+#define FAR 1e30f /* no voxel of the other label is known */
+#define DEEPEST 64
+
+typedef int32_t eight __attribute__((vector_size(32)));
+typedef int32_t four __attribute__((vector_size(16)));
+
+INLINE int lesser(int a, int b) { return a < b ? a : b; }
+
+/* The least lane, by halves. */
+INLINE int least(bits v) {
+    eight a[2];
+    memcpy(a, &v, sizeof a);
+    eight smaller = a[0] < a[1];
+    a[0] = (smaller & a[0]) | (~smaller & a[1]);
+    four b[2];
+    memcpy(b, a, sizeof b);
+    four less = b[0] < b[1];
+    b[0] = (less & b[0]) | (~less & b[1]);
+    return lesser(lesser(b[0][0], b[0][1]), lesser(b[0][2], b[0][3]));
+}
+
+/* Along a contiguous row, run by run of one label. */
+INLINE void along_row(const uint8_t *mask, int length, float spacing, float *out) {
+    for (int start = 0, end; start < length; start = end) {
+        const uint8_t *other = memchr(mask + start, !mask[start], length - start);
+        end = other ? (int)(other - mask) : length;
+        float sign = mask[start] ? -spacing * spacing : spacing * spacing;
+        float before = start ? 1 - start : FAR, after = end < length ? end : FAR;
+        for (int i = start; i < end; i++) {
+            float steps = i + before < after - i ? i + before : after - i;
+            out[i] = steps < FAR / 2 ? steps * steps * sign : copysignf(FAR, sign);
+        }
+    }
+}
+
+typedef struct {
+    int top, bottom; /* lines from the one to the other are not yet done */
+    int low, high;   /* their nearest is between these */
+} range;
+
+/* Sixteen lines, `field` from one label and 0 on the other, along an axis. */
+INLINE void along_lines(const vec *field, int top, int bottom, int length, float spacing, vec *nearest) {
+    range waiting[DEEPEST] = {{top, bottom, 0, length - 1}};
+    for (int count = 1; count;) {
+        range r = waiting[--count];
+        int middle = (r.top + r.bottom) / 2;
+        vec best = all(2 * FAR);
+        bits at = {0};
+        for (int j = r.low; j <= r.high; j++) {
+            float step = spacing * (float)(middle - j);
+            vec squared = field[j] + step * step;
+            bits better = squared < best;
+            best = select(better, squared, best);
+            at = (better & j) | (~better & at);
+        }
+        nearest[middle] = best;
+        bits known = best < FAR; /* nothing is near other lines, and they must not widen the search */
+        int low = least((known & at) | (~known & r.high)), high = -least((known & -at) | (~known & -r.low));
+        if (r.top < middle) waiting[count++] = (range){r.top, middle - 1, r.low, high};
+        if (middle < r.bottom) waiting[count++] = (range){middle + 1, r.bottom, low, r.high};
+    }
+}
+
+/* Sixteen lines of the signed field, `stride` floats from voxel to voxel, in place. `room` holds three lines. */
+INLINE void across(float *field, int length, int64_t stride, float spacing, vec *room) {
+    vec *own = room, *side = room + length, *nearest = room + 2 * length;
+    for (int i = 0; i < length; i++) own[i] = load(field + i * stride);
+    for (float sign = -1; sign <= 1; sign += 2) {
+        int first = length, last = -1;
+        for (int i = 0; i < length; i++) {
+            vec value = own[i] * sign;
+            bits here = value > 0.0f;
+            side[i] = select(here, value, all(0.0f));
+            if (!least(here)) continue;
+            first = lesser(first, i);
+            last = i;
+        }
+        if (last < 0) continue;
+        along_lines(side, first, last, length, spacing, nearest);
+        for (int i = first; i <= last; i++) {
+            vec old = load(field + i * stride);
+            store(field + i * stride, select(own[i] * sign > 0.0f, nearest[i] * sign, old));
+        }
+    }
+}
+
+/* Planes of a mask, along their rows and then their columns, into `field`, whose rows are padded to whole vectors. */
+EVERY_PROCESSOR void spineloss_distance_planes(const uint8_t *mask, int64_t planes, int64_t height, int64_t width,
+                                               int64_t padded, float spacing_y, float spacing_x, float *room,
+                                               float *field) {
+    for (int64_t plane = 0; plane < planes; plane++, mask += height * width, field += height * padded) {
+        for (int64_t y = 0; y < height; y++) {
+            along_row(mask + y * width, (int)width, spacing_x, field + y * padded);
+            for (int64_t x = width; x < padded; x++) field[y * padded + x] = FAR;
+        }
+        if (!memchr(mask, !mask[0], height * width)) continue; /* nothing is near */
+        for (int64_t x = 0; x < padded; x += LANES) across(field + x, (int)height, padded, spacing_y, (vec *)room);
+    }
+}
+
+/* Rows `first` to `last` of every plane, across the planes, into distances in `out`, which is not padded. Where there
+   is no other label the distance is 0. */
+EVERY_PROCESSOR void spineloss_distance_depth(float *field, int64_t depth, int64_t height, int64_t width,
+                                              int64_t padded, int64_t first, int64_t last, float spacing_z,
+                                              float *room, float *out) {
+    for (int64_t y = first; y < last; y++) {
+        for (int64_t x = 0; depth > 1 && x < padded; x += LANES)
+            across(field + y * padded + x, (int)depth, height * padded, spacing_z, (vec *)room);
+        for (int64_t z = 0; z < depth; z++) {
+            const float *squared = field + (z * height + y) * padded;
+            float *to = out + (z * height + y) * width;
+            for (int64_t x = 0; x < width; x++) {
+                float size = fabsf(squared[x]);
+                to[x] = size >= FAR ? 0 : copysignf(sqrtf(size), squared[x]);
+            }
+        }
+    }
+}
