@@ -13,7 +13,7 @@ from monai import losses as monai
 from torch import nn
 from torch.nn import functional
 
-from machine import describe, extra_memory, give_large_blocks_back, medians, write
+from machine import describe, extra_memory, medians, write
 from spineloss.distance import signed_distance_maps
 from spineloss.losses import Loss, parse
 
@@ -98,8 +98,8 @@ def example() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def step(loss: Formula, logits: torch.Tensor, target: torch.Tensor) -> None:
-    logits.grad = None
     loss(logits, target).backward()
+    logits.grad = None
 
 
 def floor_seconds(logits: torch.Tensor) -> float:
@@ -116,7 +116,6 @@ def main() -> None:
     floor = floor_seconds(logits.detach())
     steps = {contest.spec: steps_of(contest, logits, target, maps) for contest in CONTESTS}
     seconds = {c.spec: medians(steps[c.spec], 15 if c.one_pass else 3) for c in CONTESTS}
-    give_large_blocks_back()
     memory = {
         spec: {name: extra_memory(call) / 2**20 for name, call in calls.items()} for spec, calls in steps.items()
     }

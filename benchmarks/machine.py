@@ -27,20 +27,10 @@ def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dic
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def give_large_blocks_back() -> None:
-    """Let the C library return every large block it is given, so that memory in use is memory resident.
-
-    It slows every allocation: time first.
-    """
-    libc = ctypes.CDLL(None)
-    threshold_of_mmap = -3
-    libc.mallopt(threshold_of_mmap, 1 << 16)
-    libc.malloc_trim(0)
-
-
 def extra_memory(call: Callable[[], object]) -> int:
     """Bytes by which a call raises the process's resident memory at its highest (Linux, glibc)."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed but kept would hide what is needed
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _status("VmRSS")
     call()

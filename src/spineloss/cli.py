@@ -35,9 +35,6 @@ def main() -> None:
     except UserError as error:
         print(f"spineloss: {error}", file=sys.stderr)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        print("spineloss: stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(STOPPED)
 
 
 def _say(line: str) -> None:
@@ -117,7 +114,11 @@ def study_run(
         overrides["methods"] = method
     study = specification.load(source, overrides)
     output = output or Path(Path(source).stem)
-    failed = _follow(run_study(study, output, _say), len(study.methods) * study.folds * study.epochs, output)
+    try:
+        failed = _follow(run_study(study, output, _say), len(study.methods) * study.folds * study.epochs, output)
+    except KeyboardInterrupt:
+        _say("Stopped; the same command goes on from here.")
+        raise typer.Exit(STOPPED) from None
     _print_table(output, "last", "text")
     if failed:
         _say(f"{failed} run(s) failed; the others are complete.")
