@@ -1,0 +1,88 @@
+"""Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER
+
+What it took, its table, the seed's published rows where there are any, and the comparison of its methods.
+"""
+
+import csv
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from spineloss.study import comparison_table
+from spineloss.study.comparison import compare_study
+from spineloss.study.table import read_records, render, summarise
+
+RESULTS = Path(__file__).parent / "results"
+PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"
+SHOWN = {"dice": "Dice", "f2": "F2", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
+
+
+def main() -> None:
+    file, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/*/run.json"))]
+    folds = len(json.loads((folder / "folds.json").read_text())["folds"])
+    records = read_records(folder)
+    rows = summarise(records, "last")
+    lines = [
+        f"# {file.stem}",
+        "",
+        f"`spineloss study run studies/{file.name} -o build/{file.stem}`",
+        "",
+        took(runs),
+        "",
+        render(rows, "markdown", epoch="last", folds=folds),
+        "",
+        *beside_the_seed(rows, file.stem),
+        "",
+        "## How sure is that?",
+        "",
+        comparison_table.render(compare_study(records), "markdown"),
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{file.stem}.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def took(runs: list[dict]) -> str:
+    """Wall time, the share of it outside forward, backward and optimiser, machine and versions."""
+    first = min(run["started"] for run in runs)
+    last = max(run["started"] + run["timing"]["seconds"] for run in runs)
+    seconds = sum(run["timing"]["seconds"] for run in runs)
+    outside = 1 - sum(run["timing"]["compute_seconds"] for run in runs) / seconds
+    versions = ", ".join(f"{name} {version}" for name, version in runs[0]["versions"].items())
+    return (
+        f"{len(runs)} runs in {(last - first) / 60:.0f} min on {torch.get_num_threads()} threads "
+        f"({platform.machine()}), {100 * outside:.1f} % of it outside forward, backward and optimiser. {versions}."
+    )
+
+
+def beside_the_seed(rows: list, study: str) -> list[str]:
+    """Ours and Table 8.1's lumbar half, for the methods that both have."""
+    if study != "lumbar" or not PUBLISHED.exists():
+        return []
+    with PUBLISHED.open(newline="", encoding="utf-8") as file:
+        seed = {
+            row["loss"]: row for row in csv.DictReader(file) if (row["table"], row["dataset"]) == ("8.1", "lumbar")
+        }
+    header = "| method | " + " | ".join(f"{title}: here | seed" for title in SHOWN.values()) + " |"
+    lines = ["## Beside the seed's Table 8.1, lumbar", "", header, "|" + " --- |" * (1 + 2 * len(SHOWN))]
+    for method in dict.fromkeys(row.method for row in rows):
+        ours = {row.metric: row for row in rows if row.method == method}
+        cells = [
+            f"{100 * ours[metric].mean:.2f} ± {100 * ours[metric].std:.2f} | "
+            f"{seed[method][metric]} ± {seed[method][metric + '_std']}"
+            for metric in SHOWN
+        ]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return [
+        *lines,
+        "",
+        "The seed: 100 epochs at [32, 224, 224], 64 channels, 54 volumes, each metric at its own best epoch.",
+        "Here: 20 epochs at [16, 64, 64], 8 channels, 30 volumes, the last epoch.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
