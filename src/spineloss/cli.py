@@ -311,6 +311,52 @@ def losses_check(
         raise typer.Exit(FAILED)
 
 
+@app.command("shapes")
+def shapes_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for shapes.csv and the pictures.")],
+    convention: Annotated[
+        str, typer.Option(help="library: each loss as it trains; or seed: the nine rows of Tables 3.1 and 3.2.")
+    ] = "library",
+    shapes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Your own: a name with a colon, then rows of # (found), - (missed), + (added), . (neither)."
+        ),
+    ] = None,
+    loss: Annotated[list[str] | None, typer.Option(help="A loss, instead of all; repeatable.")] = None,
+) -> None:
+    """Compute each loss on small shapes drawn by hand (the seed's chapter 3.6), and draw shapes and curves.
+
+    Example: [bold]spineloss shapes --loss dice --loss "0.8*dice + 0.2*boundary" -o shapes/[/bold]
+    """
+    from rich.table import Table
+
+    from spineloss.analysis import shapes as toys
+    from spineloss.analysis.shape_figures import draw
+    from spineloss.files import write_csv
+    from spineloss.losses import LOSSES
+
+    if convention not in ("library", "seed"):
+        raise UserError(f"There is no convention {convention!r}: choose library or seed.")
+    if loss and convention == "seed":
+        raise UserError("The seed's convention has its own nine rows: leave out --loss, or choose library.")
+    chosen = toys.seed_shapes() if shapes is None else toys.read_shapes(shapes)
+    specs = loss or list(LOSSES)
+    values = toys.seed_table(chosen) if convention == "seed" else toys.library_table(chosen, specs)
+    names = [shape.name for shape in chosen]
+    table = Table("loss", *names)
+    for spec, row in values.items():
+        table.add_row(spec, *(f"{row[name]:.4f}" for name in names))
+    Console(highlight=False, width=max(console.width, 120)).print(table)
+    if convention == "seed" and shapes is None:
+        for (name, place), printed in toys.MISPRINTS.items():
+            _say(f"{name}, {place}: {values[name][place]:.4f}; the seed prints {printed:.4f}")
+    rows = [{"loss": spec, **row} for spec, row in values.items()]
+    write_csv(output / "shapes.csv", rows, ["loss", *names])
+    for path in [output / "shapes.csv", *draw(chosen, specs, output)]:
+        _say(str(path))
+
+
 @app.command("predict")
 def predict_command(
     source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],
