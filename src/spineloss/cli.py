@@ -218,6 +218,25 @@ def _print_table(folder: Path, epoch: str, format: str) -> None:
     print(render(rows, format, epoch=epoch, folds=load(folder / "study.yaml").folds))
 
 
+@study_app.command("report")
+def study_report(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page; report.html in the study's folder if not given."),
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="A folder for the figures alone, as SVG and PNG.")] = None,
+) -> None:
+    """Write the study as one page that needs nothing else: open it in a browser.
+
+    Example: [bold]spineloss study report study/ --figures figures/[/bold]
+    """
+    _say(f"Reading {folder}")
+    from spineloss.report.page import write_report
+
+    write_report(folder, output or folder / "report.html", figures, _say)
+
+
 @study_app.command("compare")
 def study_compare(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],

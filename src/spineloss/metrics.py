@@ -101,7 +101,7 @@ def surface(
         undefined = dict.fromkeys(("hausdorff", "hd95", "assd"), math.nan)
         return undefined | {"surface_dice": 0.0 if one_is_empty else math.nan}
     box = _bounding_box(prediction | target)
-    prediction_border, target_border = _border(prediction[box]), _border(target[box])
+    prediction_border, target_border = border(prediction[box]), border(target[box])
     there = distance_map(target_border, spacing)[prediction_border]
     back = distance_map(prediction_border, spacing)[target_border]
     pooled = np.concatenate([there, back])
@@ -122,8 +122,8 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(box)
 
 
-def _border(mask: np.ndarray) -> np.ndarray:
-    """The mask's voxels with a face to the outside; beyond the volume is outside."""
+def border(mask: np.ndarray) -> np.ndarray:
+    """The voxels of a mask (*spatial) with a face to the outside; beyond the volume is outside."""
     inner = np.pad(mask, 1)
     eroded = mask.copy()
     for axis in range(mask.ndim):

@@ -1,0 +1,159 @@
+"""What a finished study says, as plain data: the report's numbers, without its pictures."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from spineloss.analysis.sentences import answer, caution, verdict_words
+from spineloss.errors import UserError
+from spineloss.files import read_json
+from spineloss.metrics import METRICS
+from spineloss.study.comparison import Result, case_values, compare_study
+from spineloss.study.runs import Run
+from spineloss.study.specification import Study, load
+from spineloss.study.status import RunStatus, read_status
+from spineloss.study.table import Record, Row, read_records, summarise
+
+CURVES = ("train_loss", "learning_rate", *METRICS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of the table: as it is shown, as it is sorted, whether it is best, and its mark of significance."""
+
+    text: str
+    value: float
+    best: bool
+    mark: str
+    told: str
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A method's cells by metric, and the seed's published ones where it has this method."""
+
+    method: str
+    cells: dict[str, Cell]
+    published: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Content:
+    """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value."""
+
+    name: str
+    folder: Path
+    study: Study
+    methods: list[str]
+    answer: str
+    table: list[TableRow]
+    results: dict[str, Result]
+    values: dict[str, dict[str, dict[str, float]]]
+    rows: list[Row]
+    curves: dict[str, dict[str, list[dict[int, float]]]]
+    statuses: list[RunStatus]
+    folds: list[list[str]]
+    records: dict[tuple[str, int], dict[str, Any]]
+
+
+def read_content(folder: Path) -> Content:
+    """Read a study's folder.
+
+    Raises:
+        UserError: no study is there, or no run of it is finished.
+    """
+    statuses = read_status(folder)
+    study = load(folder / "study.yaml")
+    records = read_records(folder)
+    if not records:
+        raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
+    methods = list(dict.fromkeys(record.method for record in records))
+    compared = compare_study(records, list(METRICS)) if len(methods) > 1 else []
+    results = {result.metric: result for result in compared}
+    rows = summarise(records, "last")
+    return Content(
+        name=folder.resolve().name,
+        folder=folder,
+        study=study,
+        methods=methods,
+        answer=_answer(results, methods),
+        table=_table(methods, rows, results, study),
+        results=results,
+        values={metric: case_values(records, metric, "last") for metric in METRICS},
+        rows=rows,
+        curves={method: _curves(folder, method, records) for method in methods},
+        statuses=statuses,
+        folds=read_json(folder / "folds.json")["folds"],
+        records={
+            (record.method, record.fold): Run.of(folder, record.method, record.fold).record() for record in records
+        },
+    )
+
+
+def _answer(results: dict[str, Result], methods: Sequence[str]) -> str:
+    if not results:
+        return f"Only {methods[0]} is finished: a second method is needed to compare it with."
+    decisive = results["dice"]
+    return answer({"dice": (decisive.comparison, decisive.ranking)})
+
+
+def _table(
+    methods: Sequence[str], rows: Sequence[Row], results: dict[str, Result], study: Study
+) -> list[TableRow]:
+    # The first of a method's rows is the average over its labels.
+    shown = {(row.method, row.metric): row for row in reversed(rows)}
+    seed = _published(study)
+    return [
+        TableRow(
+            method,
+            {metric: _cell(method, metric, methods, shown, results) for metric in METRICS},
+            seed.get(method, {}),
+        )
+        for method in methods
+    ]
+
+
+def _cell(
+    method: str, metric: str, methods: Sequence[str], shown: dict[tuple[str, str], Row], results: dict[str, Result]
+) -> Cell:
+    row, unit = shown[method, metric], METRICS[metric]
+    means = [shown[other, metric].mean for other in methods]
+    defined = [mean for mean in means if not math.isnan(mean)]
+    best = (max if unit.higher_is_better else min)(defined) if defined else math.nan
+    text = "undefined" if math.isnan(row.mean) else f"{unit.scale * row.mean:.2f} ± {unit.scale * row.std:.2f}"
+    pair = results[metric].comparison.pairs.get(method) if metric in results else None
+    if pair is None:
+        return Cell(text, row.mean, row.mean == best, "", "")
+    mark = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": ""}[pair.verdict]
+    against = results[metric].comparison.reference
+    told = f"{verdict_words(pair)} (against {against}, p = {pair.p_holm:.2g})"
+    warning = caution(pair)
+    return Cell(text, row.mean, row.mean == best, mark, f"{told}; {warning}" if warning else told)
+
+
+def _published(study: Study) -> dict[str, dict[str, str]]:
+    """The seed's Table 8.1 for the anatomy that the study's data folder is named after, if it is."""
+    anatomy = next((name for name in ("lumbar", "cervical") if name in study.data.name.lower()), None)
+    text = (files("spineloss") / "report" / "published.csv").read_text(encoding="utf-8")
+    return {
+        row["loss"]: {metric: f"{row[metric]} ± {row[metric + '_std']}" for metric in METRICS if row.get(metric)}
+        for row in csv.DictReader(text.splitlines())
+        if row["dataset"] == anatomy
+    }
+
+
+def _curves(folder: Path, method: str, records: Sequence[Record]) -> dict[str, list[dict[int, float]]]:
+    curves: dict[str, list[dict[int, float]]] = {column: [] for column in CURVES}
+    for record in records:
+        if record.method != method:
+            continue
+        path = Run.of(folder, method, record.fold).folder / "epochs.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        for column, folds in curves.items():
+            folds.append({int(line["epoch"]): float(line[column]) for line in lines if line[column]})
+    return curves

@@ -1,0 +1,107 @@
+"""The volumes behind a study: images, truths, and what the trained networks say of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from spineloss.data import volumes
+from spineloss.data.cache import Cache
+from spineloss.data.cases import find_cases, read_case
+from spineloss.data.dataset import Dataset, prepare
+from spineloss.report.content import Content
+from spineloss.study.prediction import Predictor
+from spineloss.study.runs import Run
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A case on its own grid: (Z, Y, X) intensities and foreground, the slices first, and the spacing in mm."""
+
+    case: str
+    image: sitk.Image
+    intensities: np.ndarray
+    truth: np.ndarray
+    spacing: tuple[float, float, float]
+
+    @property
+    def slice(self) -> int:
+        """The slice that holds most of the truth."""
+        return int(self.truth.sum(axis=(1, 2)).argmax())
+
+
+class Gallery:
+    """Scans and predictions of a study's cases; each prediction by the network that did not train on the case.
+
+    Args:
+        content: of the study.
+        progress: told in a line what is being done.
+
+    Raises:
+        UserError: the data is no longer there, or has problems.
+    """
+
+    def __init__(self, content: Content, progress: Callable[[str], None]) -> None:
+        self.content = content
+        study = content.study
+        self.data: Dataset = prepare(
+            study.data,
+            grid=study.grid,
+            labels=study.labels,
+            target=study.target,
+            leave_out=study.leave_out,
+            cache=Cache(),
+            progress=progress,
+        )
+        self._scans: dict[str, Scan] = {}
+        self._predictors: dict[tuple[str, int], Predictor] = {}
+        self._masks: dict[tuple[str, str], np.ndarray] = {}
+
+    @cached_property
+    def _files(self) -> dict[str, object]:
+        return {case.id: case for case in find_cases(self.content.study.data).cases}
+
+    def scan(self, case: str) -> Scan:
+        """A case as it came, turned like the rest of the data."""
+        if case not in self._scans:
+            image, _ = read_case(self._files[case], self.data.orientation)
+            self._scans[case] = Scan(
+                case,
+                image,
+                volumes.array_of(image).astype(np.float32),
+                self.data.samples[case].own_target().bool().any(0).numpy(),
+                volumes.spacing_of(image),
+            )
+        return self._scans[case]
+
+    def prediction(self, method: str, case: str) -> np.ndarray:
+        """The foreground of a case by a method: (Z, Y, X) booleans."""
+        if (method, case) not in self._masks:
+            fold = next(number for number, cases in enumerate(self.content.folds) if case in cases)
+            if (method, fold) not in self._predictors:
+                self._predictors[method, fold] = Predictor([Run.of(self.content.folder, method, fold)])
+            probabilities = self._predictors[method, fold].probabilities(self.scan(case).image)
+            self._masks[method, case] = (probabilities > 0.5).any(0).numpy()
+        return self._masks[method, case]
+
+    def predicts(self, method: str, case: str) -> bool:
+        """Whether the run that did not train on the case is finished."""
+        return any(
+            case in cases and (method, fold) in self.content.records
+            for fold, cases in enumerate(self.content.folds)
+        )
+
+
+def series_of(folder: Path, method: str, fold: int) -> dict[int, torch.Tensor]:
+    """The predictions of one slice at the validated epochs: epoch -> (Y, X) booleans."""
+    from safetensors.torch import load_file
+
+    path = Run.of(folder, method, fold).folder / "series.safetensors"
+    pictures = load_file(path) if path.exists() else {}
+    return {
+        int(epoch): picture.any(0) for epoch, picture in sorted(pictures.items(), key=lambda item: int(item[0]))
+    }

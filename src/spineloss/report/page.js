@@ -1,0 +1,97 @@
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // Tables sort by a press on a heading: best first, then the other way.
+  for (const table of all("table.sortable")) {
+    const headings = all("thead th", table), body = table.tBodies[0];
+    headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
+      const key = row => column === 0 ? row.cells[0].textContent : Number(row.cells[column].dataset.value);
+      const first = heading.dataset.higher === "yes" ? "descending" : "ascending";
+      const order = heading.getAttribute("aria-sort") === first ? (first === "ascending" ? "descending" : "ascending") : first;
+      const sign = order === "ascending" ? 1 : -1;
+      const rows = [...body.rows].sort((a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        return sign * (column === 0 ? x.localeCompare(y) : x - y);
+      });
+      headings.forEach(other => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", order);
+      body.append(...rows);
+    }));
+  }
+
+  // A selector shows one figure of its kind.
+  for (const select of all("select[data-shows]")) {
+    const kind = select.dataset.shows;
+    const show = () => all(`[data-${kind}]`).forEach(figure => { figure.hidden = figure.dataset[kind] !== select.value; });
+    select.addEventListener("change", show);
+    show();
+  }
+
+  // A case is followed through the methods.
+  const names = JSON.parse(document.getElementById("case-names").textContent);
+  const told = document.getElementById("case-name");
+  for (const figure of all("[data-distribution]")) {
+    const svg = figure.querySelector("svg"), metric = figure.dataset.distribution;
+    const numberOf = target => (target.closest('[id*="-case-"]')?.id.match(/-case-(\d+)-\d+$/) || [])[1];
+    const forget = () => {
+      svg.classList.remove("following");
+      all(".chosen", svg).forEach(element => element.classList.remove("chosen"));
+    };
+    svg.addEventListener("mouseover", event => {
+      const number = numberOf(event.target);
+      if (number === undefined) return;
+      forget();
+      svg.classList.add("following");
+      all(`[id*="-case-${number}-"], [id$="-line-${number}"]`, svg).forEach(element => element.classList.add("chosen"));
+      told.textContent = names[metric][Number(number)];
+    });
+    svg.addEventListener("mouseleave", () => { forget(); told.textContent = ""; });
+  }
+
+  // The 3D view opens when it is seen: it is the page's largest part.
+  const canvas = document.getElementById("scene");
+  if (!canvas) return;
+  const scene = JSON.parse(document.getElementById("scene-data").textContent);
+  const note = document.getElementById("scene-note");
+  const method = document.getElementById("scene-method"), layer = document.getElementById("scene-layer");
+  const volume = (base64, name, options) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
+
+  async function open() {
+    const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true });
+    await viewer.attachToCanvas(canvas);
+    if (!viewer.gl) throw new Error("no WebGL2");
+    viewer.opts.multiplanarShowRender = 1;
+    viewer.setSliceType(viewer.sliceTypeMultiplanar);
+    viewer.addColormap("truth", { R: [0, 0], G: [200, 200], B: [120, 120], A: [0, 200], I: [0, 255] });
+    viewer.addColormap("prediction", { R: [90, 90], G: [150, 150], B: [255, 255], A: [0, 200], I: [0, 255] });
+    const image = await volume(scene.image, "image", { colormap: "gray", colorbarVisible: false });
+    const truth = await volume(scene.truth, "truth", { colormap: "truth", opacity: 0.5, cal_min: 0, cal_max: 1, colorbarVisible: false });
+    viewer.addVolume(image);
+    viewer.addVolume(truth);
+    let shown = null;
+    async function show() {
+      const surface = layer.value === "surface";
+      const base64 = scene.methods[method.value][surface ? "surface" : "mask"];
+      const next = await volume(base64, "prediction", surface
+        ? { colormap: "viridis", opacity: 1, cal_min: 0.01, cal_max: 15 }
+        : { colormap: "prediction", opacity: 0.6, cal_min: 0, cal_max: 1, colorbarVisible: false });
+      if (shown) viewer.removeVolume(shown);
+      viewer.addVolume(next);
+      viewer.setOpacity(1, surface ? 0 : 0.5);
+      shown = next;
+      note.textContent = `${method.value}: ${layer.selectedOptions[0].textContent}.`;
+    }
+    method.addEventListener("change", show);
+    layer.addEventListener("change", show);
+    await show();
+    canvas.dataset.ready = "yes";
+  }
+
+  new IntersectionObserver((entries, observer) => {
+    if (!entries.some(entry => entry.isIntersecting)) return;
+    observer.disconnect();
+    open().catch(error => { note.textContent = `The 3D view needs WebGL2, which this browser does not give (${error.message}).`; });
+  }, { rootMargin: "200px" }).observe(canvas);
+})();

@@ -1,0 +1,233 @@
+"""The report of a study: one HTML file that needs nothing else, and its figures alone for a paper."""
+
+import gzip
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from spineloss.analysis.statistics import shared_cases
+from spineloss.data import augmentation
+from spineloss.errors import UserError
+from spineloss.files import write_atomically, write_text
+from spineloss.metrics import METRICS
+from spineloss.report import charts, slices
+from spineloss.report.charts import INK
+from spineloss.report.content import CURVES, Content, read_content
+from spineloss.report.gallery import Gallery, series_of
+from spineloss.report.scene import scene_of
+from spineloss.seeding import generator
+
+DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")
+AUGMENTED = 4  # pictures of one case
+THUMBNAIL, PICTURE = 130, 220  # pixels high
+
+
+@dataclass
+class Volumes:
+    """The sections that need the volumes; empty where the data is no longer there, and `missing` says why."""
+
+    missing: str = ""
+    series: dict[str, Any] = field(default_factory=dict)
+    extremes: list[dict[str, Any]] = field(default_factory=list)
+    scene: dict[str, Any] = field(default_factory=dict)
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    augmented: list[str] = field(default_factory=list)
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+
+def write_report(
+    folder: Path, output: Path, figures: Path | None = None, progress: Callable[[str], None] = lambda line: None
+) -> None:
+    """Write the report of a study.
+
+    Args:
+        folder: the study's.
+        output: the HTML file.
+        figures: a folder for the figures alone, as SVG and PNG; none by default.
+        progress: told in a line what is being done.
+
+    Raises:
+        UserError: no study is there, no run of it is finished, or a file cannot be written.
+    """
+    content = read_content(folder)
+    volumes = _volumes(content, progress)
+    drawn = _figures(content) | volumes.figures
+    progress(f"Writing {output}")
+    settings = {"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A browser has the letters that the drawing's own font lacks.
+        warnings.filterwarnings("ignore", "Glyph")
+        write_text(output, _html(content, volumes, drawn))
+        if figures is not None:
+            for name, figure in drawn.items():
+                for kind in ("svg", "png"):
+                    _save(figure, figures / f"{name}.{kind}")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=200, facecolor="white")
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getvalue()))
+
+
+def _figures(content: Content) -> dict[str, Figure]:
+    drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in DISTRIBUTIONS}
+    drawn["precision-recall"] = charts.precision_recall(content)
+    drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
+    ranking = content.results["dice"].ranking if content.results else None
+    return drawn | ({"ranks": charts.ranks(ranking, "dice")} if ranking else {})
+
+
+def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
+    try:
+        gallery = Gallery(content, progress)
+    except UserError as error:
+        return Volumes(missing=str(error))
+    scans = [gallery.scan(case) for case in gallery.data.samples]
+    samples = gallery.data.samples.values()
+    shares = {scan.case: float(scan.truth.mean()) for scan in scans}
+    progress("Predicting the best, median and worst cases")
+    return Volumes(
+        series=_series(content, gallery),
+        extremes=list(_extremes(content, gallery)),
+        scene=_scene(content, gallery),
+        cases=[{"case": scan.case, "shape": scan.truth.shape, "spacing": scan.spacing} for scan in scans],
+        augmented=_augmented(content, gallery),
+        figures={
+            "foreground": charts.foreground(shares),
+            "intensities": charts.histograms(
+                [scan.intensities for scan in scans], [sample.image.numpy() for sample in samples]
+            ),
+        },
+    )
+
+
+def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
+    """Tables 8.2 and 8.3: the first fold's first case, one slice, every method at its validated epochs."""
+    case = content.folds[0][0]
+    scan = gallery.scan(case)
+    truth, image, spacing = scan.truth[scan.slice], scan.intensities[scan.slice], scan.spacing[1:]
+    if content.study.metrics_grid == "network":
+        sample = gallery.data.samples[case]
+        target = sample.target.bool().any(0).numpy()
+        where = int(target.sum(axis=(1, 2)).argmax())
+        truth, image, spacing = target[where], sample.image[0, where].numpy(), sample.spacing[1:]
+    rows = {
+        method: {
+            epoch: slices.overlay(image, truth, picture.numpy(), spacing, THUMBNAIL)
+            for epoch, picture in series_of(content.folder, method, 0).items()
+        }
+        for method in content.methods
+    }
+    epochs = sorted({epoch for pictures in rows.values() for epoch in pictures})
+    return {"case": case, "epochs": epochs, "rows": rows}
+
+
+def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
+    for method in content.methods:
+        values = {case: value for case, value in content.values["dice"][method].items() if value == value}
+        order = sorted(values, key=lambda case: values[case])
+        if not order:
+            continue
+        chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
+        yield {
+            "method": method,
+            "pictures": [
+                {"title": title, "case": case, "dice": 100 * values[case], "uri": _picture(gallery, method, case)}
+                for title, case in chosen.items()
+            ],
+        }
+
+
+def _picture(gallery: Gallery, method: str, case: str) -> str:
+    scan = gallery.scan(case)
+    where = scan.slice
+    prediction = gallery.prediction(method, case)[where]
+    return slices.overlay(scan.intensities[where], scan.truth[where], prediction, scan.spacing[1:], PICTURE)
+
+
+def _scene(content: Content, gallery: Gallery) -> dict[str, Any]:
+    """The median case of the best method, by every method that has finished its fold."""
+    best = content.results["dice"].comparison.reference if content.results else content.methods[0]
+    values = content.values["dice"]
+    shared = shared_cases(values) or list(values[best])
+    case = sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
+    methods = [method for method in content.methods if gallery.predicts(method, case)]
+    # The best comes first: it is what the viewer opens with.
+    return scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
+
+
+def _augmented(content: Content, gallery: Gallery) -> list[str]:
+    """One case as the network sees it, and as the first epochs of the first fold change it."""
+    sample = next(iter(gallery.data.samples.values()))
+    where = int(sample.target.sum(dim=(0, 2, 3)).argmax())
+    pictures = [sample.image[0, where].numpy()]
+    for draw in range(1, AUGMENTED):
+        random = generator(content.study.seed, 0, draw, sample.case)
+        affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
+        image, _ = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
+        pictures.append(image[0, where].numpy())
+    return [slices.plain(picture, sample.spacing[1:], PICTURE) for picture in pictures]
+
+
+def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
+    environment = Environment(
+        loader=PackageLoader("spineloss.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    parts = files("spineloss") / "report"
+    viewer = (
+        gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
+    )
+    return environment.get_template("page.html").render(
+        content=content,
+        volumes=volumes,
+        metrics=METRICS,
+        distributions=DISTRIBUTIONS,
+        curves=[column for column in CURVES],
+        curve_titles={
+            name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES
+        },
+        figures={name: _inline(figure, name) for name, figure in drawn.items()},
+        style=Markup((parts / "page.css").read_text(encoding="utf-8")),
+        script=Markup((parts / "page.js").read_text(encoding="utf-8")),
+        viewer=Markup(viewer.replace("</script", "<\\/script")),
+        scene=_json(volumes.scene),
+        cases=_json({metric: sorted(next(iter(content.values[metric].values()))) for metric in DISTRIBUTIONS}),
+        colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
+        record=next(iter(content.records.values())),
+        settings=content.study.plain(),
+        seconds=sum(record["timing"]["seconds"] for record in content.records.values()),
+    )
+
+
+def _json(value: Any) -> Markup:
+    """Plain data inside a script element: nothing in it can end the element."""
+    return Markup(json.dumps(value).replace("<", "\\u003c"))
+
+
+def _inline(figure: Figure, name: str) -> Markup:
+    """A figure as SVG with ids of its own, in the page's text colour."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)
+    return Markup(
+        re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", re.sub(r' height="[^"]*"', "", svg, count=1), count=1)
+    )

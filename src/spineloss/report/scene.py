@@ -1,0 +1,45 @@
+"""A case in three dimensions, for the viewer in the page: its image, its masks, and surfaces by distance."""
+
+import base64
+import gzip
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from spineloss.distance import distance_map
+from spineloss.metrics import border
+from spineloss.report.gallery import Gallery, Scan
+
+
+def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, object]:
+    """Volumes as base64 .nii.gz: the image, the truth, and of each method its mask and its surface's distances.
+
+    A surface's voxels hold their distance from the truth's surface in mm, and at least 0.01, for 0 is transparent.
+    """
+    scan = gallery.scan(case)
+    low, high = np.percentile(scan.intensities, [0.5, 99.5])
+    grey = 255 * np.clip((scan.intensities - low) / max(float(high - low), 1e-6), 0, 1)
+    to_truth = distance_map(border(scan.truth), scan.spacing)
+    layers = {}
+    for method in methods:
+        mask = gallery.prediction(method, case)
+        surface = np.where(border(mask), np.maximum(to_truth, 0.01), 0).astype(np.float32)
+        layers[method] = {"mask": _nifti(mask.astype(np.uint8), scan), "surface": _nifti(surface, scan)}
+    return {
+        "case": case,
+        "image": _nifti(grey.astype(np.uint8), scan),
+        "truth": _nifti(scan.truth.astype(np.uint8), scan),
+        "methods": layers,
+    }
+
+
+def _nifti(array: np.ndarray, scan: Scan) -> str:
+    volume = sitk.GetImageFromArray(array)
+    volume.CopyInformation(scan.image)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "volume.nii"
+        sitk.WriteImage(volume, str(path))
+        # Without a time stamp: the same study makes the same page.
+        return base64.b64encode(gzip.compress(path.read_bytes(), 6, mtime=0)).decode()

@@ -1,0 +1,34 @@
+import pytest
+
+from ellipsoids import write_small_data
+from spineloss.data.cache import Cache
+from spineloss.report.page import write_report
+from spineloss.study.engine import run_study
+from spineloss.study.specification import check
+
+SETTINGS = {
+    "grid": [16, 32, 32],
+    "width": 2,
+    "folds": 2,
+    "epochs": 2,
+    "batch": 2,
+    "validate_every": 1,
+}
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """Names of methods that a page must show as text."""
+    return ["<script>alert(1)</script>", "\"quotes\" & 'more' $x$", "脊椎 " + "very long " * 20]
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory, hostile):
+    """A finished study with hostile names, its data and its report."""
+    folder = tmp_path_factory.mktemp("reported")
+    data = write_small_data(folder / "lumbar")
+    methods = ["dice", *({"name": name, "loss": "cross_entropy"} for name in hostile)]
+    study = check(SETTINGS | {"data": data, "methods": methods}, "test")
+    list(run_study(study, folder / "study", progress=lambda line: None, cache=Cache(folder / "cache")))
+    write_report(folder / "study", folder / "report.html", folder / "figures")
+    return folder

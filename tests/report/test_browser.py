@@ -1,0 +1,93 @@
+"""The report in a real browser: Debian's chromium, headless."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--no-sandbox"]
+
+
+@pytest.fixture(scope="module")
+def page(reported):
+    """The report, opened; `page.complaints` gathers console errors and requests to a network."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=WEBGL)
+        opened = browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.complaints = []
+        opened.on("console", lambda line: opened.complaints.append(line.text) if line.type == "error" else None)
+        opened.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        opened.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("file:", "data:", "blob:"))
+                else opened.complaints.append(request.url)
+            ),
+        )
+        opened.on("dialog", lambda dialog: opened.complaints.append(dialog.message))
+        opened.goto(f"file://{reported / 'report.html'}")
+        yield opened
+        browser.close()
+
+
+def methods(page):
+    return page.locator("#table tbody th").all_text_contents()
+
+
+def test_it_opens_without_a_complaint_and_asks_no_network(page):
+    page.wait_for_load_state()
+    assert page.complaints == []
+
+
+def test_hostile_names_are_shown(page, hostile):
+    assert [name.strip() for name in methods(page)] == ["dice", *(name.strip() for name in hostile)]
+
+
+def test_the_table_sorts(page):
+    values = "row => Number(row.cells[2].dataset.value)"
+    page.get_by_role("button", name="Dice", exact=True).click()
+    down = page.locator("#table tbody tr").evaluate_all(f"rows => rows.map({values})")
+    assert down == sorted(down, reverse=True)
+    page.get_by_role("button", name="Dice", exact=True).click()
+    up = page.locator("#table tbody tr").evaluate_all(f"rows => rows.map({values})")
+    assert up == sorted(up)
+    assert page.locator("#table th[aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+def test_metrics_and_curves_switch(page):
+    page.locator('select[data-shows="distribution"]').select_option("hd95")
+    assert page.locator('[data-distribution="hd95"]').is_visible()
+    assert not page.locator('[data-distribution="dice"]').is_visible()
+    page.locator('select[data-shows="curve"]').select_option("train_loss")
+    assert page.locator('[data-curve="train_loss"]').is_visible()
+    page.locator('select[data-shows="distribution"]').select_option("dice")
+
+
+def test_a_case_is_followed(page):
+    page.locator("#distribution-dice-case-0-0").hover()
+    assert page.locator("#case-name").text_content().startswith("case-")
+    assert page.locator("#distribution-dice-line-0.chosen").count() == 1
+
+
+def test_the_3d_view_draws_pixels_and_switches(page):
+    page.locator("#space").scroll_into_view_if_needed()
+    page.wait_for_selector("canvas[data-ready=yes]", timeout=60_000)
+    mask = pixels(page)
+    assert len(np.unique(mask.reshape(-1, 3), axis=0)) > 50
+    page.locator("#scene-layer").select_option("surface")
+    page.wait_for_function("document.getElementById('scene-note').textContent.includes('distance')")
+    assert (pixels(page) != mask).any()
+    assert page.complaints == []
+
+
+def pixels(page):
+    page.wait_for_timeout(500)
+    return np.array(Image.open(io.BytesIO(page.locator("#scene").screenshot())).convert("RGB"))
