@@ -9,7 +9,7 @@ argument = word "=" (number | "true" | "false" | word)
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -59,6 +59,10 @@ class Call:
     source: Text
     name: str
     arguments: Mapping[str, Value] = field(default_factory=dict)
+
+    def given(self, arguments: Mapping[str, Value]) -> "Call":
+        """The same call with other arguments."""
+        return replace(self, arguments=arguments)
 
     def make(self, known: Mapping[str, type[Named]]) -> Named:
         """The object of the class that is known by the name; an argument is a word where its default is one.
@@ -147,7 +151,12 @@ class _Reader:
 
     def _argument(self) -> Value:
         if self._peek()[0] == "number":
-            return float(self._take("number"))
+            return _number(self._take("number"))
         word = self._take("word")
         # In Python's spelling too: the word "False" would count as true.
         return BOOLEANS.get(word.lower(), word)
+
+
+def _number(text: str) -> float:
+    # Windows and orders are counted: what is written whole stays whole.
+    return int(text) if text.lstrip("+-").isdigit() else float(text)
