@@ -115,7 +115,7 @@ def study_run(
     study = specification.load(source, overrides)
     output = output or Path(Path(source).stem)
     try:
-        failed = _follow(run_study(study, output, _say), len(study.methods) * study.folds * study.epochs, output)
+        failed = _follow(run_study(study, output, _say), len(study.trials) * study.folds * study.epochs, output)
     except KeyboardInterrupt:
         _say("Stopped; the same command goes on from here.")
         raise typer.Exit(STOPPED) from None
@@ -211,11 +211,16 @@ def study_table(
 
 
 def _print_table(folder: Path, epoch: str, format: str) -> None:
+    from spineloss.study.controls import verdicts
     from spineloss.study.specification import load
     from spineloss.study.table import read_records, render, summarise
 
-    rows = summarise(read_records(folder), epoch)
-    print(render(rows, format, epoch=epoch, folds=load(folder / "study.yaml").folds))
+    records = read_records(folder)
+    rows = summarise(records, epoch)
+    study = load(folder / "study.yaml")
+    # At each metric's own best epoch nothing can be concluded.
+    remarks = [] if epoch == "optimistic" else verdicts(study, records, epoch)
+    print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 
 @study_app.command("compare")
