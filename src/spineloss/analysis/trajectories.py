@@ -60,7 +60,7 @@ def draw_weights(trajectories: Mapping[str, Trajectory], title: str) -> "Figure"
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1 + 3.2 * len(trajectories), 3.2), layout="constrained")
+    figure = Figure(figsize=(3 + 3 * len(trajectories), 3.2), layout="constrained")
     panels = figure.subplots(1, len(trajectories), sharey=True, squeeze=False)[0]
     for panel, (name, trajectory) in zip(panels, trajectories.items(), strict=True):
         steps = range(1, len(trajectory.rows) + 1)
@@ -69,7 +69,7 @@ def draw_weights(trajectories: Mapping[str, Trajectory], title: str) -> "Figure"
         panel.set(title=name, xlabel="training step", ylim=(-0.02, 1.02))
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("weight")
-    panels[-1].legend(fontsize="small")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
     figure.suptitle(title)
     return figure
 

@@ -91,7 +91,7 @@ def verdicts(study: Study, records: Sequence[Record], epoch: FairEpoch) -> list[
 def _sentence(method: str, pair: Pair) -> str:
     scale = METRICS[DECISIVE].scale
     low, high = scale * pair.interval.low, scale * pair.interval.high
-    verdict = {"better": "beat", "worse": "is worse than"}.get(pair.verdict, "did not beat")
+    verdict = {"better": "beat", "worse": "was worse than"}.get(pair.verdict, "did not beat")
     doubt = caution(pair)
     return (
         f"{method} {verdict} its own average weights held fixed: {scale * pair.mean:+.2f} points of "
