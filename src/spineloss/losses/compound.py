@@ -62,6 +62,9 @@ class WeightedSum(Loss):
         values = self.terms(evidence).values()
         return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
 
+    def least(self, evidence: Evidence) -> torch.Tensor | float:
+        return sum(weight * loss.least(evidence) for weight, loss in zip(self.weights, self.losses, strict=True))
+
 
 class Compound(WeightedSum):
     """A weighted sum of any losses, such as `0.8*dice + 0.2*boundary`.
