@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from spineloss.analysis.trajectories import Trajectory, draw_weights, read_trajectory
+from spineloss.analysis.trajectories import Trajectory, read_trajectory
+from spineloss.analysis.trajectory_figures import draw_weights
 from spineloss.errors import UserError
 from spineloss.files import write_atomically
 from spineloss.study.runs import Run, folder_name
