@@ -8,9 +8,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
 FLOORS = {
     "errors": 0, "seeding": 0, "compiled": 0, "counts": 0,
-    "files": 1, "sums": 1, "fields": 1, "distance": 1,
+    "grammar": 1, "files": 1, "sums": 1, "fields": 1, "distance": 1,
     "evidence": 2,
-    "losses": 3, "metrics": 3, "network": 3, "data": 3,
+    "losses": 3, "weighting": 3, "metrics": 3, "network": 3, "data": 3,
     "training": 4, "analysis": 4,
     "study": 5,
     "report": 6,

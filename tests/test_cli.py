@@ -4,7 +4,7 @@ import sys
 import pytest
 import yaml
 
-HEAVY = ("torch", "monai", "SimpleITK", "torchio", "sklearn", "scipy")
+HEAVY = ("torch", "matplotlib", "monai", "SimpleITK", "torchio", "sklearn", "scipy")
 
 
 def spineloss(*arguments, cwd=None):
@@ -20,8 +20,8 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
-     ["study", "table"], ["study", "compare"], ["losses"], ["losses", "list"], ["losses", "show"],
-     ["losses", "check"], ["predict"]],
+     ["study", "table"], ["study", "trajectories"], ["study", "compare"], ["losses"], ["losses", "list"],
+     ["losses", "show"], ["losses", "check"], ["predict"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
@@ -52,6 +52,7 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["study", "run", "lumbar"],
         ["study", "status", "."],
         ["study", "table", "."],
+        ["study", "trajectories", ".", "-o", "pictures"],
         ["study", "compare", "."],
         ["study", "compare", ".", "--margin", "small"],
         ["predict", ".", "x.mha", "-o", "y"],

@@ -115,7 +115,7 @@ def study_run(
     study = specification.load(source, overrides)
     output = output or Path(Path(source).stem)
     try:
-        failed = _follow(run_study(study, output, _say), len(study.methods) * study.folds * study.epochs, output)
+        failed = _follow(run_study(study, output, _say), len(study.trials) * study.folds * study.epochs, output)
     except KeyboardInterrupt:
         _say("Stopped; the same command goes on from here.")
         raise typer.Exit(STOPPED) from None
@@ -211,11 +211,33 @@ def study_table(
 
 
 def _print_table(folder: Path, epoch: str, format: str) -> None:
+    from spineloss.study.controls import verdicts
     from spineloss.study.specification import load
     from spineloss.study.table import read_records, render, summarise
+    from spineloss.study.trajectories import read_trajectories, weights_in_words
 
-    rows = summarise(read_records(folder), epoch)
-    print(render(rows, format, epoch=epoch, folds=load(folder / "study.yaml").folds))
+    records = read_records(folder)
+    rows = summarise(records, epoch)
+    study = load(folder / "study.yaml")
+    # At each metric's own best epoch nothing can be concluded.
+    concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
+    remarks = [*weights_in_words(read_trajectories(study, folder)), *concluded]
+    print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
+
+
+@study_app.command("trajectories")
+def study_trajectories(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
+) -> None:
+    """Draw the weights of each method with a weighting against the training step, a panel a fold.
+
+    Example: [bold]spineloss study trajectories study/ -o pictures/[/bold]
+    """
+    from spineloss.study.trajectories import draw_trajectories
+
+    for picture in draw_trajectories(folder, output):
+        _say(str(picture))
 
 
 @study_app.command("report")

@@ -73,6 +73,13 @@ class Evidence:
             distances = distances * self.mask
         return distance_sum(self.logits, distances) / self.voxels
 
+    def least_mean_distance(self, unit: Unit) -> torch.Tensor:
+        """The mean distance where just the voxels of negative distance are predicted: (N, C)."""
+        inside = self.distances(unit).clamp(max=0)
+        if self.mask is not None:
+            inside = inside * self.mask
+        return inside.flatten(2).sum(2) / self.voxels
+
     def mean_weighed_error(self, unit: Unit, power: float) -> torch.Tensor:
         """Mean over the voxels of the squared error times both boundaries' distances to a power: (N, C)."""
         # A logit above 0 is a probability above 1/2.

@@ -22,6 +22,15 @@ def test_a_compound_is_its_weighted_terms():
     assert loss(logits, target) == pytest.approx(expected.item())
 
 
+@pytest.mark.parametrize("text", ["dice", "hausdorff", "boundary", "dice + 2*boundary"])
+def test_the_best_prediction_has_the_least_value(text):
+    target = torch.zeros(1, 1, 8, 8)
+    target[..., 2:6, 3:5] = 1
+    loss = parse(text)
+    perfect = loss.evidence(200 * target - 100, target)
+    assert loss.compute(perfect).item() == pytest.approx(float(loss.least(perfect)), abs=1e-6)
+
+
 @pytest.mark.parametrize("text", ["dice+focal", " dice + focal ", "1*dice +1*focal", "1e0*dice + focal()"])
 def test_spaces_and_forms(text):
     assert str(parse(text)) == "1.0*dice + 1.0*focal(alpha=0.25, gamma=1.45)"

@@ -47,6 +47,7 @@ def measured(folder):
     numbers = {"table": (folder / "table.csv").read_text(), "folds": (folder / "folds.json").read_text()}
     for path in sorted(folder.glob("runs/*/*")):
         numbers[path] = (path / "validation.csv").read_text(), (path / "cases.csv").read_text()
+        numbers[path, "steps"] = (path / "steps.csv").exists() and (path / "steps.csv").read_text()
         numbers[path, "series"] = (path / "series.safetensors").read_bytes()
         with (path / "epochs.csv").open(newline="") as file:
             numbers[path, "epochs"] = [

@@ -50,6 +50,19 @@ def test_methods_are_texts_or_mappings(write):
     ]
 
 
+def test_controls_follow_their_method(write):
+    text = "data: v\nmethods: [dice, {loss: dice + boundary, weighting: rebalance, controls: true}, iou]"
+    name = "dice + boundary / rebalance"
+    assert [trial.name for trial in load(write(text)).trials] == [
+        "dice",
+        name,
+        f"{name} (uniform weights)",
+        f"{name} (random weights)",
+        f"{name} (average weights)",
+        "iou",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -59,6 +72,16 @@ def test_methods_are_texts_or_mappings(write):
         ("data: v\nmethods: [dise]", "dice"),
         ("data: v\nmethods: [dice, dice]", "two methods are named 'dice'"),
         ("data: v\nmethods: []", "methods"),
+        ("data: v\nmethods: [{loss: dice + focal, weighting: cog}]", "the nearest known one is 'cov'"),
+        ("data: v\nmethods: [{loss: dice, weighting: cov}]", "a weighting needs a sum of two or more"),
+        ("data: v\nmethods: [{loss: 2*dice, weighting: cov}]", "two or more terms"),
+        ("data: v\nmethods: [{loss: dice + focal, weighting: cov(minimum=0.6)}]", "minimum=0.6 is out of range"),
+        ("data: v\nmethods: [{loss: boundary + dice, weighting: rebalance}]", "write the distance loss last"),
+        ("data: v\nmethods: [{loss: dice + focal, controls: true}]", "controls are of an adaptive weighting"),
+        (
+            "data: v\nmethods: [{loss: dice + focal, weighting: static, controls: true}]",
+            "controls are of an adaptive",
+        ),
         ("methods: [dice]", "the key 'data' is missing"),
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
         ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),

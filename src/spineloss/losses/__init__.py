@@ -1,7 +1,7 @@
 """Segmentation losses, each an ordinary `torch.nn.Module` called with (logits, target)."""
 
 from spineloss.losses.base import Loss, Parameter
-from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal
+from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal, WeightedSum
 from spineloss.losses.distance import Boundary, Hausdorff
 from spineloss.losses.distribution import CrossEntropy, Focal
 from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky
@@ -24,5 +24,6 @@ __all__ = [
     "Parameter",
     "Tversky",
     "TverskyFocal",
+    "WeightedSum",
     "parse",
 ]

@@ -56,6 +56,19 @@ class Loss(nn.Module):
     def compute(self, evidence: Evidence) -> torch.Tensor:
         """The scalar loss of the evidence."""
 
+    def least(self, evidence: Evidence) -> torch.Tensor | float:
+        """What `compute` gives for the best prediction: 0 unless a subclass says otherwise."""
+        return 0.0
+
+    def evidence(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> Evidence:
+        """What the loss is computed from; arguments and errors are those of a call."""
+        if logits.shape != target.shape or logits.ndim < 3:
+            raise UserError(
+                f"{self.name} needs logits and target of one shape (N, C, *spatial); "
+                f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
+            )
+        return Evidence(logits, target, gammas=self.gammas, **context)
+
     def forward(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> torch.Tensor:
         """The loss of a batch.
 
@@ -70,12 +83,7 @@ class Loss(nn.Module):
         Raises:
             UserError: logits and target differ in shape.
         """
-        if logits.shape != target.shape or logits.ndim < 3:
-            raise UserError(
-                f"{self.name} needs logits and target of one shape (N, C, *spatial); "
-                f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
-            )
-        return self.compute(Evidence(logits, target, gammas=self.gammas, **context))
+        return self.compute(self.evidence(logits, target, **context))
 
     def settings(self) -> Mapping[str, float | str]:
         """The arguments that make this loss again, as they appear in its text."""

@@ -36,19 +36,34 @@ class WeightedSum(Loss):
     def gammas(self) -> tuple[float, ...]:
         return tuple(gamma for loss in self.losses for gamma in loss.gammas)
 
-    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
-        """Each term's value before weighting, by its text; a text that comes again is numbered."""
-        values: dict[str, torch.Tensor] = {}
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms' texts; a text that comes again is numbered."""
+        texts: list[str] = []
         for loss in self.losses:
             text, number = str(loss), 2
-            while text in values:
+            while text in texts:
                 text, number = f"{loss} #{number}", number + 1
-            values[text] = loss.compute(evidence)
-        return values
+            texts.append(text)
+        return tuple(texts)
+
+    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+        """Each term's value before weighting, by its name."""
+        return {name: loss.compute(evidence) for name, loss in zip(self.names, self.losses, strict=True)}
+
+    def excesses(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+        """Each term's value above its least: of the same gradient, and never negative, so that terms compare."""
+        values = self.terms(evidence).items()
+        return {
+            name: value - loss.least(evidence) for (name, value), loss in zip(values, self.losses, strict=True)
+        }
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
         values = self.terms(evidence).values()
         return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+
+    def least(self, evidence: Evidence) -> torch.Tensor | float:
+        return sum(weight * loss.least(evidence) for weight, loss in zip(self.weights, self.losses, strict=True))
 
 
 class Compound(WeightedSum):

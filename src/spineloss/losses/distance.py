@@ -59,6 +59,9 @@ class Boundary(DistanceLoss):
     def compute(self, evidence: Evidence) -> torch.Tensor:
         return evidence.average(evidence.mean_distance(self.unit))
 
+    def least(self, evidence: Evidence) -> torch.Tensor:
+        return evidence.average(evidence.least_mean_distance(self.unit))
+
 
 class Hausdorff(DistanceLoss):
     """Squared error weighed by the distances to both boundaries, averaged over the voxels.

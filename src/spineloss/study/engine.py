@@ -1,8 +1,9 @@
 """Runs a study on this machine: prepares the data, trains what is not done yet, records what came out."""
 
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +17,13 @@ from spineloss import network
 from spineloss.data import dataset, folds
 from spineloss.data.batches import Augment, training_batches
 from spineloss.data.cache import Cache, write_tensors
-from spineloss.data.dataset import Dataset
+from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_json, write_text
-from spineloss.losses import parse
 from spineloss.seeding import seed_of
+from spineloss.study.controls import Recipe, needs_adaptive, recipe
 from spineloss.study.runs import Run, plain_epoch, signature
-from spineloss.study.specification import Method, Study, load
+from spineloss.study.specification import Study, Trial, load
 from spineloss.study.table import write_table
 from spineloss.training.loop import Epoch, Settings, Training
 from spineloss.training.steps import LossNotFinite
@@ -77,8 +78,8 @@ def run_study(
         accelerator=device.type, devices=1, precision="16-mixed" if device.type == "cuda" else "32-true"
     )
     for fold, validation in enumerate(split):
-        for order, method in enumerate(study.methods):
-            yield from _run(study, method, order, fold, validation, data, folder, fabric)
+        for order, trial in enumerate(study.trials):
+            yield from _run(study, trial, order, fold, validation, data, folder, fabric)
             write_table(folder)
 
 
@@ -112,7 +113,7 @@ def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
 
 def _run(
     study: Study,
-    method: Method,
+    trial: Trial,
     order: int,
     fold: int,
     validation: list[str],
@@ -120,14 +121,22 @@ def _run(
     folder: Path,
     fabric: Fabric,
 ) -> Iterator[Event]:
-    run = Run.of(folder, method.name, fold)
-    loss = parse(method.loss)
-    record: dict[str, Any] = {
-        "method": method.name,
-        "loss": str(loss),
-        "order": order,
-        "fold": fold,
-        "signature": signature(study.training(), str(loss), fold, data.digest),
+    run = Run.of(folder, trial.name, fold)
+    place: dict[str, Any] = {"method": trial.name, "order": order, "fold": fold}
+    adaptive = Run.of(folder, trial.method.name, fold)
+    if needs_adaptive(trial) and adaptive.record()["status"] != "done":
+        reason = f"{trial.method.name}, whose weights it takes, is not trained"
+        run.write_record(place | {"status": "failed", "reason": reason})
+        yield Event(trial.name, fold, study.epochs, reason=reason)
+        return
+    train = [sample for case, sample in data.samples.items() if case not in validation]
+    steps = math.ceil(len(train) / study.batch)
+    chosen = recipe(trial, adaptive, epoch=steps, run=steps * study.epochs, key=(study.seed, fold))
+    record = place | {
+        "loss": str(chosen.loss),
+        "weighting": trial.method.weighting,
+        "control": trial.control,
+        "signature": signature(study.training(), *chosen.told(), fold, data.digest),
         "specification": study.training(),
         "channels": list(data.channels),
         "orientation": data.orientation,
@@ -142,7 +151,9 @@ def _run(
         return
     if not same:
         run.remove_progress()
-    training = _training(study, loss, fold, validation, data, fabric)
+    training = _training(
+        study, chosen, fold, train, [data.samples[case] for case in validation], data.channels, fabric
+    )
     epochs: list[dict[str, Any]] = []
     resumed = run.read_progress()
     if resumed is not None:
@@ -154,7 +165,7 @@ def _run(
         for epoch in training.epochs():
             epochs.append(plain_epoch(epoch))
             run.write_progress(training.state(), epochs)
-            yield Event(method.name, fold, study.epochs, epoch)
+            yield Event(trial.name, fold, study.epochs, epoch)
     except (LossNotFinite, MemoryError, RuntimeError) as error:
         reason = _reason(error)
         if reason is None:
@@ -162,7 +173,7 @@ def _run(
         # Deterministic training would fail at the same step again: the next attempt starts anew.
         run.remove_progress()
         run.write_record(record | {"status": "failed", "reason": reason, "started": started})
-        yield Event(method.name, fold, study.epochs, reason=reason)
+        yield Event(trial.name, fold, study.epochs, reason=reason)
         return
     write_tensors(
         run.weights, {name: tensor.contiguous() for name, tensor in training.network.state_dict().items()}
@@ -176,24 +187,27 @@ def _run(
 
 
 def _training(
-    study: Study, loss: Any, fold: int, validation: list[str], data: Dataset, fabric: Fabric
+    study: Study,
+    chosen: Recipe,
+    fold: int,
+    train: Sequence[Sample],
+    held_out: Sequence[Sample],
+    channels: Sequence[str],
+    fabric: Fabric,
 ) -> Training:
-    train = [sample for case, sample in data.samples.items() if case not in validation]
-    held_out = [data.samples[case] for case in validation]
     augment = Augment(**study.augment.model_dump())
     return Training(
-        network.build(
-            study.network, study.width, len(data.channels), study.grid, seed_of(study.seed, fold, "weights")
-        ),
-        loss,
+        network.build(study.network, study.width, len(channels), study.grid, seed_of(study.seed, fold, "weights")),
+        chosen.loss,
         Settings(study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)),
+        chosen.policy,
         batches=lambda epoch: training_batches(
-            train, size=study.batch, augment=augment, needs=loss.needs, key=(study.seed, fold, epoch)
+            train, size=study.batch, augment=augment, needs=chosen.loss.needs, key=(study.seed, fold, epoch)
         ),
         validate=lambda trained: validate(
             trained,
             held_out,
-            data.channels,
+            channels,
             grid=study.metrics_grid,
             tolerance=study.tolerance,
             device=fabric.device,

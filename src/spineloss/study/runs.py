@@ -51,6 +51,11 @@ class Run:
         """The trained network's tensors."""
         return self.folder / "model.safetensors"
 
+    @property
+    def steps(self) -> Path:
+        """What each training step recorded; absent where the steps are plain."""
+        return self.folder / "steps.csv"
+
     def record(self) -> dict[str, Any]:
         """What `run.json` says, or a pending record."""
         path = self.folder / "run.json"
@@ -106,6 +111,7 @@ class Run:
             return [float(row["seconds"]) for row in csv.DictReader(file)]
 
     def _write_epochs(self, epochs: Sequence[dict[str, Any]]) -> None:
+        self._write_steps(epochs)
         write_csv(self.folder / "epochs.csv", [_epoch_row(epoch) for epoch in epochs], [*EPOCH_COLUMNS, *METRICS])
         rows = [{"epoch": epoch["epoch"], **row} for epoch in epochs for row in epoch["validation"]]
         columns = ["epoch", "case", "label", *METRICS]
@@ -114,6 +120,14 @@ class Run:
         write_csv(self.folder / "cases.csv", [row for row in rows if row["epoch"] == last], columns)
         pictures = {str(epoch["epoch"]): epoch["picture"] for epoch in epochs if epoch["picture"] is not None}
         write_tensors(self.folder / "series.safetensors", pictures)
+
+    def _write_steps(self, epochs: Sequence[dict[str, Any]]) -> None:
+        records = [(epoch["epoch"], record) for epoch in epochs for record in epoch["steps"]]
+        rows = [{"epoch": epoch, "step": step, **record} for step, (epoch, record) in enumerate(records, 1)]
+        if rows:
+            write_csv(self.steps, rows, list(rows[0]))
+        else:
+            self.steps.unlink(missing_ok=True)
 
 
 def plain_epoch(epoch: Epoch) -> dict[str, Any]:

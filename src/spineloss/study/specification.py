@@ -1,9 +1,10 @@
 """What a study is: the settings of its file, with defaults, checked; unknown keys are refused."""
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,17 +31,24 @@ class AugmentSettings(Settings):
 
 
 class Method(Settings):
-    """One row of the table: a loss, by its text, and the name it is shown by."""
+    """A loss, by its text, and how its terms are weighed: what a study compares.
+
+    `weighting` is the text of a policy, whose prior are the loss's own weights. `controls` adds three trials that
+    tell whether adapting the weights is what helped.
+    """
 
     loss: str
     name: str = ""
+    weighting: str | None = None
+    controls: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         value = {"loss": value} if isinstance(value, str) else value
         if isinstance(value, dict) and "loss" in value:
-            return {"name": value["loss"], **value}
+            named = " / ".join(str(value[key]) for key in ("loss", "weighting") if value.get(key))
+            return {"name": named, **value}
         return value
 
     @field_validator("loss")
@@ -57,6 +65,46 @@ class Method(Settings):
         if not name.strip():
             raise ValueError("a method's name must not be empty")
         return name
+
+    @model_validator(mode="after")
+    def _can_be_weighed(self) -> "Method":
+        from spineloss.losses import WeightedSum, parse
+        from spineloss.weighting import Rebalance, Static
+        from spineloss.weighting import parse as parse_weighting
+
+        policy = None if self.weighting is None else parse_weighting(self.weighting, epoch=1, run=1)
+        if self.controls and (policy is None or isinstance(policy, Static)):
+            raise ValueError(f"{self.name}: controls are of an adaptive weighting, and it has none")
+        if policy is None:
+            return self
+        loss = parse(self.loss)
+        if not isinstance(loss, WeightedSum):
+            raise ValueError(f"{self.name}: {self.loss} is one term; a weighting needs a sum of two or more")
+        policy.init(loss.names, loss.weights)
+        distance = [bool(term.needs) for term in loss.losses]
+        if isinstance(policy, Rebalance) and any(distance) and not distance[-1]:
+            raise ValueError(f"{self.name}: rebalance raises the last term; write the distance loss last")
+        return self
+
+
+Control = Literal["uniform", "random", "average"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of the table: a method, or a control of it, trained with the same terms but other weights.
+
+    `uniform` weights are equal, `random` ones are the method's own in a random order, `average` ones are the mean
+    of the method's own, held fixed.
+    """
+
+    method: Method
+    control: Control | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is shown by."""
+        return f"{self.method.name} ({self.control} weights)" if self.control else self.method.name
 
 
 class Study(Settings):
@@ -81,9 +129,18 @@ class Study(Settings):
     tolerance: Annotated[float, Field(gt=0)] = 2.0
     augment: AugmentSettings = AugmentSettings()
 
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every row of the table; a method comes before its controls, which may read its weights."""
+        return tuple(
+            Trial(method, control)
+            for method in self.methods
+            for control in (None, *(get_args(Control) if method.controls else ()))
+        )
+
     @model_validator(mode="after")
     def _methods_differ(self) -> "Study":
-        names = [method.name for method in self.methods]
+        names = [trial.name for trial in self.trials]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two methods are named {name!r}; give one of them another `name`")

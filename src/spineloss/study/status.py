@@ -33,13 +33,13 @@ def read_status(folder: Path) -> list[RunStatus]:
         raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
     study = load(path)
     rows = []
-    for method in study.methods:
+    for trial in study.trials:
         for fold in range(study.folds):
-            run = Run.of(folder, method.name, fold)
+            run = Run.of(folder, trial.name, fold)
             record = run.record()
             rows.append(
                 RunStatus(
-                    method.name,
+                    trial.name,
                     fold,
                     record["status"],
                     record.get("reason"),

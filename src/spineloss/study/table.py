@@ -157,7 +157,14 @@ def write_table(study: Path) -> None:
     write_csv(study / "table.csv", rows, COLUMNS)
 
 
-def render(rows: Sequence[Row], format: Format = "text", *, epoch: EpochChoice = "last", folds: int = 0) -> str:
+def render(
+    rows: Sequence[Row],
+    format: Format = "text",
+    *,
+    epoch: EpochChoice = "last",
+    folds: int = 0,
+    remarks: Sequence[str] = (),
+) -> str:
     """The rows as a table: a line a method and label, a column a metric, the best mean of each marked.
 
     Args:
@@ -165,6 +172,7 @@ def render(rows: Sequence[Row], format: Format = "text", *, epoch: EpochChoice =
         format: `text` (best between asterisks), `markdown`, `csv` or `latex`.
         epoch: what the rows were summarised at, for the title.
         folds: of the study; methods with fewer finished are marked. 0 marks none.
+        remarks: lines below the table.
 
     Raises:
         UserError: an unknown format.
@@ -176,7 +184,7 @@ def render(rows: Sequence[Row], format: Format = "text", *, epoch: EpochChoice =
         return "No run is finished yet."
     head, lines = _cells(rows, folds)
     title = f"Mean ± standard deviation over folds, {TITLES[epoch]}"
-    return lay_out(title, head, lines, _notes(rows), format)
+    return lay_out(title, head, lines, [*_notes(rows), *remarks], format)
 
 
 def _cells(rows: Sequence[Row], folds: int) -> tuple[list[str], list[list[Cell]]]:

@@ -12,8 +12,9 @@ from torch import nn
 from spineloss.data.batches import Batch
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
-from spineloss.training.steps import Plain
+from spineloss.training.steps import Plain, Weighted
 from spineloss.training.validation import Validation
+from spineloss.weighting import Policy
 
 POWER = 0.9  # of the polynomial learning rate, Sec. 8.2
 
@@ -31,13 +32,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The record of one epoch; `validation` is empty, and `picture` none, where none was due."""
+    """The record of one epoch: `steps` holds what each step recorded.
+
+    `validation` is empty, and `picture` none, where none was due.
+    """
 
     epoch: int
     train_loss: float
     learning_rate: float
     seconds: float
     compute_seconds: float  # forward, backward and optimiser
+    steps: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, str | float]] = field(default_factory=list)
     picture: torch.Tensor | None = None
 
@@ -61,6 +66,7 @@ class Training:
         network: initial weights, on the CPU.
         loss: the loss.
         settings: see `Settings`.
+        policy: weighs the loss's terms while training; without one their weights stay.
         batches: from the epoch's number to its batches.
         validate: scores the network.
         fabric: device and precision.
@@ -71,6 +77,7 @@ class Training:
         network: nn.Module,
         loss: Loss,
         settings: Settings,
+        policy: Policy | None = None,
         *,
         batches: Callable[[int], Iterator[Batch]],
         validate: Callable[[nn.Module], Validation],
@@ -84,7 +91,8 @@ class Training:
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.fabric = fabric
         wrapped, optimiser = fabric.setup(self.network, self.optimiser)
-        self.step = Plain(wrapped, loss.to(fabric.device), optimiser, fabric, settings.clip_gradient)
+        plain = Plain(wrapped, loss.to(fabric.device), optimiser, fabric, settings.clip_gradient)
+        self.step = plain if policy is None else Weighted(plain, policy)
         self.done = 0
 
     def state(self) -> dict[str, Any]:
@@ -94,6 +102,7 @@ class Training:
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
+            "step": self.step.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -103,6 +112,7 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         if state["scaler"]:
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.step.load(state["step"])
 
     def epochs(self) -> Iterator[Epoch]:
         """Train the epochs that are left, yielding each one's record when it is done.
@@ -121,11 +131,11 @@ class Training:
             group["lr"] = rate
         # For networks that draw (dropout): the stream of this epoch, whatever ran before.
         torch.manual_seed(seed_of(*self.settings.key, epoch, "network"))
-        losses, compute = [], 0.0
+        steps, compute = [], 0.0
         self.network.train()
         for batch in self.batches(epoch):
             began = time.perf_counter()
-            losses.append(self.step(batch.to(self.fabric.device)))
+            steps.append(self.step(batch.to(self.fabric.device)))
             compute += time.perf_counter() - began
         rows: list[dict[str, str | float]] = []
         picture = None
@@ -134,4 +144,13 @@ class Training:
             rows, picture = validation.rows, validation.picture
             compute += validation.forward_seconds
         self.done = epoch
-        return Epoch(epoch, sum(losses) / len(losses), rate, time.perf_counter() - start, compute, rows, picture)
+        return Epoch(
+            epoch,
+            sum(step.loss for step in steps) / len(steps),
+            rate,
+            time.perf_counter() - start,
+            compute,
+            [step.record for step in steps if step.record],
+            rows,
+            picture,
+        )

@@ -1,17 +1,28 @@
 """What one optimiser step does with one batch."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
 from spineloss.data.batches import Batch
-from spineloss.losses import Loss
+from spineloss.losses import Loss, WeightedSum
+from spineloss.weighting import Policy, State, step_record
 
 
 class LossNotFinite(ArithmeticError):
     """The training loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step found: the loss before it, and the numbers that it records, by name."""
+
+    loss: float
+    record: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,14 +43,29 @@ class Plain:
     fabric: Fabric
     clip_gradient: float | None
 
-    def __call__(self, batch: Batch) -> float:
-        """Take one step and return the loss before it.
+    def __call__(self, batch: Batch) -> Step:
+        """Take one step.
 
         Raises:
             LossNotFinite: the loss is NaN or infinite; the step is not taken.
         """
         logits = self.network(batch.image)
         value = sum(share * self.loss(logits, target.mask, **target.context()) for share, target in batch.targets)
+        return Step(self.descend(value))
+
+    def state(self) -> dict[str, Any]:
+        """What the next step depends on besides network and optimiser: nothing."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+
+    def descend(self, value: torch.Tensor) -> float:
+        """Take the optimiser's step down a scalar of the network's graph, and return the scalar.
+
+        Raises:
+            LossNotFinite: it is NaN or infinite; the step is not taken.
+        """
         seen = value.item()
         if not torch.isfinite(value):
             raise LossNotFinite(f"the training loss became {seen}")
@@ -49,3 +75,49 @@ class Plain:
             self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.clip_gradient)
         self.optimiser.step()
         return seen
+
+
+class Weighted:
+    """A plain step whose terms are weighed by a policy.
+
+    MixUp's two targets give one value a term, mixed by their shares; the policy is asked once a step.
+
+    Args:
+        plain: the step; its loss is a weighted sum, whose own weights are the policy's prior.
+        policy: the weighting.
+    """
+
+    def __init__(self, plain: Plain, policy: Policy) -> None:
+        self.plain = plain
+        self.loss: WeightedSum = plain.loss
+        self.policy = policy
+        self.weighting: State = policy.init(self.loss.names, self.loss.weights)
+
+    def __call__(self, batch: Batch) -> Step:
+        """Take one step; the record holds each term's value, above its least, and weight.
+
+        Raises:
+            LossNotFinite: a term is NaN or infinite; the step is not taken.
+        """
+        logits = self.plain.network(batch.image)
+        parts = [
+            (share, self.loss.excesses(self.loss.evidence(logits, target.mask, **target.context())))
+            for share, target in batch.targets
+        ]
+        terms = {name: sum(share * part[name] for share, part in parts) for name in self.loss.names}
+        values = {name: term.item() for name, term in terms.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise LossNotFinite(f"the term {name} of the training loss became {value}")
+        weights, after = self.policy.update(self.weighting, values)
+        seen = self.plain.descend(sum(weights[name] * term for name, term in terms.items()))
+        self.weighting = after
+        return Step(seen, step_record(values, weights))
+
+    def state(self) -> dict[str, Any]:
+        """The policy's state."""
+        return self.weighting
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.weighting = state

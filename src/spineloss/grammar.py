@@ -1,0 +1,162 @@
+"""The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `cov(minimum=0.05)`.
+
+sum   = term {"+" term}
+term  = [number "*"] call
+call  = name ["(" [argument {"," argument}] ")"]
+argument = word "=" (number | "true" | "false" | word)
+"""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from typing import TypeVar
+
+from spineloss.errors import UserError
+
+TOKEN = re.compile(
+    r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
+)
+BOOLEANS = {"true": True, "false": False}
+
+Value = float | bool | str
+Named = TypeVar("Named")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, and what it is meant to be: `loss`, `weighting`."""
+
+    kind: str
+    text: str
+
+    def error(self, complaint: str) -> UserError:
+        """What the user is told of a mistake in it."""
+        return UserError(f"The {self.kind} {self.text!r} is not understood: {complaint}.")
+
+    def sum(self) -> list[tuple[float | None, "Call"]]:
+        """Its terms and their weights, none where none is written.
+
+        Raises:
+            UserError: the text is malformed.
+        """
+        return _Reader(self).sum()
+
+    def call(self) -> "Call":
+        """Its one call.
+
+        Raises:
+            UserError: the text is malformed, or is more than a call.
+        """
+        return _Reader(self).only_call()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A name and its arguments, as written in a text."""
+
+    source: Text
+    name: str
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+
+    def given(self, arguments: Mapping[str, Value]) -> "Call":
+        """The same call with other arguments."""
+        return replace(self, arguments=arguments)
+
+    def make(self, known: Mapping[str, type[Named]]) -> Named:
+        """The object of the class that is known by the name; an argument is a word where its default is one.
+
+        Raises:
+            UserError: the name or an argument is unknown, or a word where a number is meant.
+        """
+        if self.name not in known:
+            near = get_close_matches(self.name, known, n=1, cutoff=0.0)[0]
+            raise self.source.error(
+                f"there is no {self.source.kind} {self.name!r}; the nearest known one is {near!r}"
+            )
+        parameters = inspect.signature(known[self.name]).parameters
+        for key, value in self.arguments.items():
+            if key not in parameters:
+                near = get_close_matches(key, parameters, n=1, cutoff=0.0)
+                hint = f"the nearest known one is {near[0]!r}" if near else "it has none"
+                raise self.source.error(f"{self.name} has no parameter {key!r}; {hint}")
+            word = isinstance(parameters[key].default, str)
+            if isinstance(value, str | bool) != word:
+                raise self.source.error(f"{key}={value} is not {'a word' if word else 'a number'}")
+        return known[self.name](**self.arguments)
+
+
+class _Reader:
+    def __init__(self, source: Text) -> None:
+        self.source = source
+        self.tokens = self._tokens()
+        self.position = 0
+
+    def _tokens(self) -> list[tuple[str, str]]:
+        tokens, position, text = [], 0, self.source.text.rstrip()
+        while position < len(text):
+            match = TOKEN.match(text, position)
+            if match is None:
+                raise self.source.error(f"there is something unexpected at {text[position:].strip()!r}")
+            tokens.append((match.lastgroup or "", match[match.lastgroup or 0]))
+            position = match.end()
+        return tokens
+
+    def _peek(self) -> tuple[str, str]:
+        return self.tokens[self.position] if self.position < len(self.tokens) else ("end", "")
+
+    def _take(self, kind: str, value: str | None = None) -> str:
+        found, text = self._peek()
+        if found != kind or (value is not None and text != value):
+            wanted = repr(value) if value else "the end" if kind == "end" else f"a {kind}"
+            raise self.source.error(f"{wanted} is expected {f'before {text!r}' if text else 'at the end'}")
+        self.position += 1
+        return text
+
+    def sum(self) -> list[tuple[float | None, Call]]:
+        terms = [self._term()]
+        while self._peek()[0] != "end":
+            # "a +2*b" reads its sign as part of the number.
+            if not (self._peek()[0] == "number" and self._peek()[1].startswith("+")):
+                self._take("sign", "+")
+            terms.append(self._term())
+        return terms
+
+    def only_call(self) -> Call:
+        call = self._call()
+        self._take("end")
+        return call
+
+    def _term(self) -> tuple[float | None, Call]:
+        weight = None
+        if self._peek()[0] == "number":
+            weight = float(self._take("number"))
+            self._take("sign", "*")
+        return weight, self._call()
+
+    def _call(self) -> Call:
+        name = self._take("word")
+        arguments: dict[str, Value] = {}
+        if self._peek() == ("sign", "("):
+            self._take("sign", "(")
+            while self._peek() != ("sign", ")"):
+                if arguments:
+                    self._take("sign", ",")
+                key = self._take("word")
+                self._take("sign", "=")
+                arguments[key] = self._argument()
+            self._take("sign", ")")
+        return Call(self.source, name, arguments)
+
+    def _argument(self) -> Value:
+        if self._peek()[0] == "number":
+            return _number(self._take("number"))
+        word = self._take("word")
+        # In Python's spelling too: the word "False" would count as true.
+        return BOOLEANS.get(word.lower(), word)
+
+
+def _number(text: str) -> float:
+    # Windows and orders are counted: what is written whole stays whole.
+    return int(text) if text.lstrip("+-").isdigit() else float(text)

@@ -1,0 +1,100 @@
+"""What a trial trains with, and the controls that tell whether adapting the weights is what helped."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spineloss import weighting
+from spineloss.analysis.sentences import caution
+from spineloss.analysis.statistics import Pair
+from spineloss.analysis.trajectories import read_trajectory
+from spineloss.losses import Compound, Loss, WeightedSum, parse
+from spineloss.metrics import METRICS
+from spineloss.study.comparison import FairEpoch, compare_study
+from spineloss.study.runs import Run
+from spineloss.study.specification import Study, Trial
+from spineloss.study.table import Record
+from spineloss.weighting import Policy, Shuffled, Terms
+
+DECISIVE = "dice"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The loss of a run, and the policy that weighs its terms while training, if any."""
+
+    loss: Loss
+    policy: Policy | None = None
+
+    def told(self) -> list[str]:
+        """Its parts as texts: the same texts train the same network."""
+        return [str(part) for part in (self.loss, self.policy) if part is not None]
+
+
+def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int]) -> Recipe:
+    """What a trial trains with.
+
+    The random control takes the adaptive run's own weights in a random order: their mean and spread are the same,
+    their timing is lost. The average control holds their mean over the run fixed.
+
+    Args:
+        trial: a method, or a control of one.
+        adaptive: the finished run of the method itself on the same fold, which `needs_adaptive` trials read.
+        epoch: steps an epoch.
+        run: steps of the run.
+        key: (seed, fold).
+    """
+    loss = parse(trial.method.loss)
+    if trial.method.weighting is None:
+        return Recipe(loss)
+    if trial.control is None:
+        return Recipe(loss, weighting.parse(trial.method.weighting, epoch=epoch, run=run))
+    if trial.control == "uniform":
+        return Recipe(_fixed(loss, dict.fromkeys(loss.names, 1 / len(loss.names))))
+    weights = read_trajectory(adaptive.steps).weights
+    if trial.control == "average":
+        return Recipe(_fixed(loss, _average(weights)))
+    return Recipe(loss, Shuffled(weights, key))
+
+
+def needs_adaptive(trial: Trial) -> bool:
+    """Whether a trial reads the weights of its method's own run, which then comes first."""
+    return trial.control in ("random", "average")
+
+
+def _average(weights: Sequence[Terms]) -> Terms:
+    return {name: math.fsum(row[name] for row in weights) / len(weights) for name in weights[0]}
+
+
+def _fixed(loss: WeightedSum, weights: Terms) -> Compound:
+    return Compound([(weights[name], term) for name, term in zip(loss.names, loss.losses, strict=True)])
+
+
+def verdicts(study: Study, records: Sequence[Record], epoch: FairEpoch) -> list[str]:
+    """A sentence for each method with controls: whether it beat its own average, by Dice, case by case.
+
+    Args:
+        study: whose controls they are.
+        records: of `read_records`.
+        epoch: `last`, or `best`.
+    """
+    found = []
+    for trial in study.trials:
+        method = trial.method.name
+        both = [record for record in records if record.method in (method, trial.name)]
+        if trial.control == "average" and len({record.method for record in both}) == 2:
+            (result,) = compare_study(both, [DECISIVE], reference=trial.name, epoch=epoch)
+            found.append(_sentence(method, result.comparison.pairs[method]))
+    return found
+
+
+def _sentence(method: str, pair: Pair) -> str:
+    scale = METRICS[DECISIVE].scale
+    low, high = scale * pair.interval.low, scale * pair.interval.high
+    verdict = {"better": "beat", "worse": "was worse than"}.get(pair.verdict, "did not beat")
+    doubt = caution(pair)
+    return (
+        f"{method} {verdict} its own average weights held fixed: {scale * pair.mean:+.2f} points of "
+        f"{METRICS[DECISIVE].title} over {pair.cases} cases (95 % interval {low:+.2f} to {high:+.2f}, "
+        f"Wilcoxon p = {pair.p:.2g}){f'; {doubt}' if doubt else ''}"
+    )
