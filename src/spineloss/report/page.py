@@ -85,6 +85,7 @@ def _figures(content: Content) -> dict[str, Figure]:
     drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in DISTRIBUTIONS}
     drawn["precision-recall"] = charts.precision_recall(content)
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
+    drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
     ranking = content.results["dice"].ranking if content.results else None
     return drawn | ({"ranks": charts.ranks(ranking, "dice")} if ranking else {})
 
