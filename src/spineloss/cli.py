@@ -256,7 +256,9 @@ def study_report(
     _say(f"Reading {folder}")
     from spineloss.report.page import write_report
 
-    write_report(folder, output or folder / "report.html", figures, _say)
+    page = output or folder / "report.html"
+    write_report(folder, page, figures, _say)
+    _say(f"Open {page} in a browser")
 
 
 @study_app.command("compare")

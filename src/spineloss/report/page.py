@@ -30,7 +30,7 @@ from spineloss.seeding import generator
 
 DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")
 AUGMENTED = 4  # pictures of one case
-THUMBNAIL, PICTURE = 130, 220  # pixels high
+THUMBNAIL, PICTURE = 190, 220  # pixels high
 
 
 @dataclass
