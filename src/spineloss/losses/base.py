@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -88,6 +88,27 @@ class Loss(nn.Module):
     def settings(self) -> Mapping[str, float | str]:
         """The arguments that make this loss again, as they appear in its text."""
         return {parameter.name: getattr(self, parameter.name) for parameter in self.declared}
+
+    def tunable(self) -> dict[str, Parameter]:
+        """What it can be tuned by, by name, each with its present value for a default.
+
+        >>> from spineloss.losses import parse
+        >>> {name: parameter.default for name, parameter in parse("dice + tversky(beta=0.4)").tunable().items()}
+        {'tversky.alpha': 0.7, 'tversky.beta': 0.4}
+        """
+        return {
+            parameter.name: replace(parameter, default=getattr(self, parameter.name))
+            for parameter in self.declared
+        }
+
+    def tuned(self, values: Mapping[str, float]) -> "Loss":
+        """The same loss with other values of what is `tunable`.
+
+        >>> from spineloss.losses import parse
+        >>> str(parse("dice + tversky(beta=0.4)").tuned({"tversky.alpha": 0.6}))
+        '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
+        """
+        return type(self)(**{**self.settings(), **values}) if values else self
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.settings().items())

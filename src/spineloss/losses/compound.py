@@ -1,7 +1,7 @@
 """Losses made of others: weighted sums, whose terms share one evidence, and a power of an overlap."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -39,13 +39,7 @@ class WeightedSum(Loss):
     @property
     def names(self) -> tuple[str, ...]:
         """The terms' texts; a text that comes again is numbered."""
-        texts: list[str] = []
-        for loss in self.losses:
-            text, number = str(loss), 2
-            while text in texts:
-                text, number = f"{loss} #{number}", number + 1
-            texts.append(text)
-        return tuple(texts)
+        return _numbered([str(loss) for loss in self.losses])
 
     def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
         """Each term's value before weighting, by its name."""
@@ -64,6 +58,16 @@ class WeightedSum(Loss):
 
     def least(self, evidence: Evidence) -> torch.Tensor | float:
         return sum(weight * loss.least(evidence) for weight, loss in zip(self.weights, self.losses, strict=True))
+
+
+def _numbered(texts: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for text in texts:
+        name, number = text, 2
+        while name in found:
+            name, number = f"{text} #{number}", number + 1
+        found.append(name)
+    return tuple(found)
 
 
 class Compound(WeightedSum):
@@ -93,6 +97,24 @@ class Compound(WeightedSum):
     @property
     def weights(self) -> tuple[float, ...]:
         return self._weights
+
+    def tunable(self) -> dict[str, Parameter]:
+        return {
+            f"{prefix}.{key}": parameter
+            for prefix, loss in self._prefixes().items()
+            for key, parameter in loss.tunable().items()
+        }
+
+    def tuned(self, values: Mapping[str, float]) -> "Compound":
+        terms = []
+        for weight, (prefix, loss) in zip(self.weights, self._prefixes().items(), strict=True):
+            own = {key: values[f"{prefix}.{key}"] for key in loss.tunable() if f"{prefix}.{key}" in values}
+            terms.append((weight, loss.tuned(own)))
+        return Compound(terms)
+
+    def _prefixes(self) -> dict[str, Loss]:
+        """The terms by their short names, which stay when their parameters change."""
+        return dict(zip(_numbered([loss.name for loss in self.losses]), self.losses, strict=True))
 
     def __str__(self) -> str:
         return " + ".join(f"{weight}*{loss}" for weight, loss in zip(self.weights, self.losses, strict=True))

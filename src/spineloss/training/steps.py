@@ -71,10 +71,17 @@ class Plain:
             raise LossNotFinite(f"the training loss became {seen}")
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(value)
-        if self.clip_gradient is not None:
-            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.clip_gradient)
-        self.optimiser.step()
+        self.update()
         return seen
+
+    def update(self) -> None:
+        """Take the optimiser's step down the gradients that the parameters hold, scaled in half precision."""
+        if self.clip_gradient is not None:
+            # Where a gradient overflowed in half precision, the scaler skips the step.
+            self.fabric.clip_gradients(
+                self.network, self.optimiser, max_norm=self.clip_gradient, error_if_nonfinite=False
+            )
+        self.optimiser.step()
 
 
 class Weighted:
