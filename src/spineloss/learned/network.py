@@ -1,0 +1,127 @@
+"""A loss that is a small network: from each voxel and a few counts to a number that is not negative."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+from torch.nn import functional
+
+from spineloss.data.cache import write_tensors
+from spineloss.errors import UserError
+from spineloss.evidence import Evidence
+from spineloss.losses import Loss
+from spineloss.losses.region import SMOOTH
+from spineloss.seeding import seed_of
+
+HIDDEN = 16  # units a layer
+STATISTICS = 5  # of a sample's channel, that every voxel is seen with
+DIGITS = 16  # of a digest in a text: 64 bits
+
+
+class MetaLoss(Loss):
+    """A meta-loss network: mean over the voxels of softplus(f(m, y, s)), plus softplus(r(s)).
+
+    m = (2 Y - 1) logit is a voxel's margin and y its target; s are the sample's Dice, precision and recall and its
+    true and predicted shares of the volume. f (two hidden layers, and its inputs past them) and r (one) are
+    perceptrons. So the value depends neither on a voxel's place nor on the volume's size nor on the batch.
+    Without a file its weights are random, and to be learned.
+
+    Args:
+        seed: of the random weights.
+
+    References:
+        Bechtle et al., Meta-learning via learned loss, ICPR 2020.
+    """
+
+    name = "meta"
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "meta-loss"))
+            self.voxel = nn.Linear(2, HIDDEN)
+            self.context = nn.Linear(STATISTICS, HIDDEN, bias=False)
+            self.second = nn.Linear(HIDDEN, HIDDEN)
+            self.last = nn.Linear(HIDDEN, 1)
+            self.past = nn.Linear(2, 1, bias=False)
+            self.counts = nn.Linear(STATISTICS, HIDDEN)
+            self.region = nn.Linear(HIDDEN, 1)
+        self.file: Path | None = None
+        self.digest = ""
+
+    def compute(self, evidence: Evidence) -> torch.Tensor:
+        statistics = _statistics(evidence)
+        target = evidence.target.to(evidence.wide).flatten(2)
+        margin = (2 * target - 1) * evidence.logits.to(evidence.wide).flatten(2)
+        voxels = functional.softplus(self._voxels(torch.stack([margin, target], dim=3), statistics))
+        if evidence.mask is not None:
+            voxels = voxels * evidence.mask.expand(evidence.target.shape).flatten(2)
+        mean = voxels.sum(2) / evidence.voxels
+        return evidence.average(mean + functional.softplus(self._region(statistics)))
+
+    def _voxels(self, seen: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
+        """(N, C, voxels) from margins and targets (N, C, voxels, 2)."""
+        hidden = functional.silu(_linear(self.voxel, seen) + _linear(self.context, statistics)[:, :, None])
+        hidden = functional.silu(_linear(self.second, hidden))
+        return (_linear(self.last, hidden) + _linear(self.past, seen)).squeeze(3)
+
+    def _region(self, statistics: torch.Tensor) -> torch.Tensor:
+        """(N, C)."""
+        return _linear(self.region, functional.silu(_linear(self.counts, statistics))).squeeze(2)
+
+    def settings(self) -> Mapping[str, float | str]:
+        return {} if self.file is None else {"path": str(self.file), "digest": self.digest}
+
+    def __str__(self) -> str:
+        return self.name if self.file is None else f'{self.name}("{self.file}", digest={self.digest})'
+
+    def write(self, path: Path) -> None:
+        """Write the weights as safetensors."""
+        write_tensors(path, {name: tensor.contiguous() for name, tensor in self.state_dict().items()})
+
+
+def read(path: str, digest: str = "") -> MetaLoss:
+    """A meta-loss from the file of its weights, frozen; nothing in the file is executed.
+
+    Args:
+        path: of the safetensors file, from the working directory.
+        digest: what the file's must be, such as `sha256.0123456789abcdef`, or empty for any.
+
+    Raises:
+        UserError: the file is missing, is no meta-loss, or is another one than the digest says.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): `spineloss meta` writes such a file.") from error
+    found = f"sha256.{hashlib.sha256(content).hexdigest()[:DIGITS]}"
+    if digest not in ("", found):
+        raise UserError(f"{file} has the digest {found}, not {digest}: restore the file, or leave the digest out.")
+    loss = MetaLoss()
+    try:
+        loss.load_state_dict(load(content))
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(f"{file} is no meta-loss: name the meta.safetensors of `spineloss meta`.") from error
+    loss.file, loss.digest = file, found
+    return loss.requires_grad_(False)
+
+
+def _linear(layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
+    """The layer in the precision of the values."""
+    bias = None if layer.bias is None else layer.bias.to(values.dtype)
+    return functional.linear(values, layer.weight.to(values.dtype), bias)
+
+
+def _statistics(evidence: Evidence) -> torch.Tensor:
+    """Dice, precision, recall, true and predicted share of each sample and channel: (N, C, 5)."""
+    counts = evidence.counts("sample")
+    predicted, true = counts.tp + counts.fp, counts.tp + counts.fn
+    shares = [
+        (counts.tp + SMOOTH) / (volume + SMOOTH) for volume in ((predicted + true) / 2, predicted, true)
+    ]
+    return torch.stack([*shares, true / evidence.voxels, predicted / evidence.voxels], dim=2)
