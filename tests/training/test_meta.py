@@ -31,7 +31,9 @@ def batch(seed, mixed=False):
         mask = torch.zeros(SHAPE, dtype=torch.float64)
         mask[..., start : start + 5, 3:12, 4:10] = 1
         targets.append(Target(mask, torch.ones(2, 3, dtype=torch.float64), {}))
-    return Batch(image + targets[0].mask, ((0.7, targets[0]), (0.3, targets[1])) if mixed else ((1.0, targets[0]),))
+    return Batch(
+        image + targets[0].mask, ((0.7, targets[0]), (0.3, targets[1])) if mixed else ((1.0, targets[0]),)
+    )
 
 
 def online(rule, loss, objective):

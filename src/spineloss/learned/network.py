@@ -98,7 +98,9 @@ def read(path: str, digest: str = "") -> MetaLoss:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): `spineloss meta` writes such a file.") from error
+        raise UserError(
+            f"{file} cannot be read ({error.strerror}): `spineloss meta` writes such a file."
+        ) from error
     found = f"sha256.{hashlib.sha256(content).hexdigest()[:DIGITS]}"
     if digest not in ("", found):
         raise UserError(f"{file} has the digest {found}, not {digest}: restore the file, or leave the digest out.")
@@ -121,7 +123,5 @@ def _statistics(evidence: Evidence) -> torch.Tensor:
     """Dice, precision, recall, true and predicted share of each sample and channel: (N, C, 5)."""
     counts = evidence.counts("sample")
     predicted, true = counts.tp + counts.fp, counts.tp + counts.fn
-    shares = [
-        (counts.tp + SMOOTH) / (volume + SMOOTH) for volume in ((predicted + true) / 2, predicted, true)
-    ]
+    shares = [(counts.tp + SMOOTH) / (volume + SMOOTH) for volume in ((predicted + true) / 2, predicted, true)]
     return torch.stack([*shares, true / evidence.voxels, predicted / evidence.voxels], dim=2)
