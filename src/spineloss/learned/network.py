@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
+from torch.func import jvp
 from torch.nn import functional
 
 from spineloss.data.cache import write_tensors
@@ -19,6 +20,7 @@ from spineloss.seeding import seed_of
 
 HIDDEN = 16  # units a layer
 STATISTICS = 5  # of a sample's channel, that every voxel is seen with
+PIECE = 1 << 13  # voxels taken at a time when learning
 DIGITS = 16  # of a digest in a text: 64 bits
 
 
@@ -55,23 +57,54 @@ class MetaLoss(Loss):
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
         statistics = _statistics(evidence)
-        target = evidence.target.to(evidence.wide).flatten(2)
-        margin = (2 * target - 1) * evidence.logits.to(evidence.wide).flatten(2)
-        voxels = functional.softplus(self._voxels(torch.stack([margin, target], dim=3), statistics))
+        voxels = self._voxels(_margin(evidence), _flat(evidence, evidence.target), statistics)
         if evidence.mask is not None:
             voxels = voxels * evidence.mask.expand(evidence.target.shape).flatten(2)
-        mean = voxels.sum(2) / evidence.voxels
-        return evidence.average(mean + functional.softplus(self._region(statistics)))
+        return evidence.average(voxels.sum(2) / evidence.voxels + self._region(statistics))
 
-    def _voxels(self, seen: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
-        """(N, C, voxels) from margins and targets (N, C, voxels, 2)."""
+    def add_slope_gradient(
+        self, logits: torch.Tensor, direction: torch.Tensor, target: torch.Tensor, scale: float
+    ) -> None:
+        """Add to the weights' gradients those of the loss's slope in the logits along a direction.
+
+        The statistics and their own slope depend on no weight, so the voxels are taken piece by piece: the memory is
+        that of one piece.
+
+        Args:
+            logits: (N, C, *spatial).
+            direction: likewise; how the logits move.
+            target: likewise, in [0, 1].
+            scale: what the gradients are multiplied by.
+        """
+        still = Evidence(logits, target)
+        statistics, change = jvp(lambda moved: _statistics(Evidence(moved, target)), (logits,), (direction,))
+        margin, seen = _margin(still), _flat(still, target)
+        turn = _margin(Evidence(direction, target))
+        samples, channels, voxels = margin.shape
+        scale = scale / (samples * channels)
+        _, slope = jvp(self._region, (statistics,), (change,))
+        (scale * slope.sum()).backward()
+        length = max(1, PIECE // (samples * channels))
+        for start in range(0, voxels, length):
+            part = slice(start, start + length)
+            _, slope = jvp(
+                lambda moved, told, known=seen[..., part]: self._voxels(moved, known, told),
+                (margin[..., part], statistics),
+                (turn[..., part], change),
+            )
+            (scale / voxels * slope.sum()).backward()
+
+    def _voxels(self, margin: torch.Tensor, target: torch.Tensor, statistics: torch.Tensor) -> torch.Tensor:
+        """softplus(f) of each voxel: (N, C, voxels) from margins and targets (N, C, voxels)."""
+        seen = torch.stack([margin, target], dim=3)
         hidden = functional.silu(_linear(self.voxel, seen) + _linear(self.context, statistics)[:, :, None])
         hidden = functional.silu(_linear(self.second, hidden))
-        return (_linear(self.last, hidden) + _linear(self.past, seen)).squeeze(3)
+        return functional.softplus((_linear(self.last, hidden) + _linear(self.past, seen)).squeeze(3))
 
     def _region(self, statistics: torch.Tensor) -> torch.Tensor:
-        """(N, C)."""
-        return _linear(self.region, functional.silu(_linear(self.counts, statistics))).squeeze(2)
+        """softplus(r): (N, C)."""
+        hidden = functional.silu(_linear(self.counts, statistics))
+        return functional.softplus(_linear(self.region, hidden).squeeze(2))
 
     def settings(self) -> Mapping[str, float | str]:
         return {} if self.file is None else {"path": str(self.file), "digest": self.digest}
@@ -99,7 +132,7 @@ def read(path: str, digest: str = "") -> MetaLoss:
         content = file.read_bytes()
     except OSError as error:
         raise UserError(
-            f"{file} cannot be read ({error.strerror}): `spineloss meta` writes such a file."
+            f"{file} cannot be read ({error.strerror}): `spineloss meta` writes one."
         ) from error
     found = f"sha256.{hashlib.sha256(content).hexdigest()[:DIGITS]}"
     if digest not in ("", found):
@@ -117,6 +150,16 @@ def _linear(layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
     """The layer in the precision of the values."""
     bias = None if layer.bias is None else layer.bias.to(values.dtype)
     return functional.linear(values, layer.weight.to(values.dtype), bias)
+
+
+def _flat(evidence: Evidence, volume: torch.Tensor) -> torch.Tensor:
+    """(N, C, voxels) in the precision that the loss is computed in."""
+    return volume.to(evidence.wide).flatten(2)
+
+
+def _margin(evidence: Evidence) -> torch.Tensor:
+    """How far the logits are on the right side: (N, C, voxels)."""
+    return (2 * _flat(evidence, evidence.target) - 1) * _flat(evidence, evidence.logits)
 
 
 def _statistics(evidence: Evidence) -> torch.Tensor:

@@ -76,12 +76,16 @@ class Online:
             logits, tangent = jvp(
                 lambda weights: functional_call(self.network, weights, pair.batch.image), (before,), (direction,)
             )
-        self.plain.loss.requires_grad_(True)
-        _, along = jvp(lambda moved: batch_loss(self.plain.loss, moved, pair.batch), (logits,), (tangent,))
-        self.optimiser.zero_grad(set_to_none=True)
-        along.neg().backward()
-        self.optimiser.step()
+        self._learn(pair.batch, logits, tangent)
         return Step(step.loss, {"objective": objective})
+
+    def _learn(self, batch: Batch, logits: torch.Tensor, tangent: torch.Tensor) -> None:
+        """Step the loss down -d/dphi <dL_phi/dP, u>."""
+        self.plain.loss.requires_grad_(True)
+        self.optimiser.zero_grad(set_to_none=True)
+        for share, target in batch.targets:
+            self.plain.loss.add_slope_gradient(logits, tangent, target.mask, -share)
+        self.optimiser.step()
 
     @property
     def network(self) -> torch.nn.Module:
