@@ -5,9 +5,9 @@ from functools import partial
 
 import torch
 from lightning_fabric import Fabric
-from machine import describe, extra_memory, medians, write
 from torch.func import functional_call
 
+from machine import describe, extra_memory, medians, write
 from spineloss import network
 from spineloss.data.batches import Batch, Target
 from spineloss.learned.network import MetaLoss
@@ -18,9 +18,9 @@ from spineloss.training.steps import Plain
 SETTINGS = [  # width, shape
     (4, (2, 1, 16, 32, 32)),
     (8, (2, 1, 16, 64, 64)),
-#    (16, (2, 1, 32, 64, 64)),
+    (16, (2, 1, 32, 64, 64)),
 ]
-ROUNDS = 3
+ROUNDS = 5
 RATE = 0.001
 
 
@@ -104,7 +104,7 @@ def main() -> None:
             "*online*: a step, and one of its loss. *unrolled*: the same by differentiating through the step.",
             "`.venv/bin/python benchmarks/meta.py`",
             "",
-            "| width | batch | " + " | ".join([f"{name} ms" for name in names] + [f"{name} MiB" for name in names]) + " |",
+            "| width | batch | " + " | ".join(f"{name} {unit}" for unit in ("ms", "MiB") for name in names) + " |",
             "|" + " --- |" * 10,
             *rows,
         ],

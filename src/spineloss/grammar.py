@@ -1,4 +1,4 @@
-"""The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `meta(folder/file.safetensors)`.
+"""The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `meta(x/meta.safetensors)`.
 
 sum   = term {"+" term}
 term  = [number "*"] call

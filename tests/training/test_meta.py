@@ -7,7 +7,7 @@ from spineloss import network
 from spineloss.data.batches import Batch, Target
 from spineloss.learned.network import MetaLoss
 from spineloss.losses import parse
-from spineloss.training.meta import Online, batch_loss, pairs
+from spineloss.training.meta import Online, batch_loss, pairs, step_slope
 from spineloss.training.steps import Plain
 
 SHAPE = (2, 1, 16, 16, 32)
@@ -84,3 +84,28 @@ def test_the_meta_gradient_is_that_of_the_unrolled_step(rule, mixed, objective):
             torch.testing.assert_close(old - weight, gradient, rtol=1e-5, atol=1e-5 * scale.item())
         for name, weight in step.network.named_parameters():
             torch.testing.assert_close(weight, moved[name], rtol=1e-7, atol=1e-9)
+
+
+def test_an_optimiser_of_unknown_slope_is_refused():
+    weight = torch.zeros(3, requires_grad=True)
+    for optimiser in (torch.optim.SGD([weight], lr=0.1, momentum=0.9), torch.optim.AdamW([weight], lr=0.1)):
+        with pytest.raises(ValueError, match="not known"):
+            step_slope(optimiser, weight)
+
+
+def test_every_batch_is_stepped_on_and_judges_once():
+    batches = [batch(seed) for seed in range(3)]
+    found = list(pairs(batches))
+    assert [pair.batch for pair in found] == batches
+    assert [pair.other for pair in found] == [*batches[1:], batches[0]]
+
+
+def test_a_state_given_back_goes_on_alike():
+    pair = next(pairs([batch(1), batch(2)]))
+    first = online("sgd", MetaLoss(seed=1).double(), parse("dice"))
+    first(pair)
+    second = online("sgd", MetaLoss(seed=2).double(), parse("dice"))
+    second.load(first.state())
+    second.network.load_state_dict(first.network.state_dict())
+    assert second(pair) == first(pair)
+    torch.testing.assert_close(second.plain.loss.state_dict(), first.plain.loss.state_dict(), rtol=0, atol=0)

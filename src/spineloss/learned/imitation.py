@@ -15,8 +15,8 @@ SAMPLES, GRID = 8, (6, 12, 12)  # of a step's predictions
 def imitate(loss: Loss, seed: int) -> MetaLoss:
     """A meta-loss fitted to another loss.
 
-    The fit's error is |d - e|^2 / |e|^2 + (v - w)^2, with d and v the meta-loss's slope in the logits and its value,
-    e and w the other's: an average over samples that each have a quality, a confidence and a leaning of their own.
+    The fit's error is |d - e|^2 / |e|^2 + (v - w)^2, with d and v the meta-loss's slope in the logits and its
+    value, e and w the other's: averaged over samples that each have a quality, a confidence and a leaning.
 
     Args:
         loss: what to imitate; what it takes from a voxel's place (distance maps) a meta-loss cannot see.

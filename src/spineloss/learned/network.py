@@ -67,8 +67,8 @@ class MetaLoss(Loss):
     ) -> None:
         """Add to the weights' gradients those of the loss's slope in the logits along a direction.
 
-        The statistics and their own slope depend on no weight, so the voxels are taken piece by piece: the memory is
-        that of one piece.
+        The statistics and their own slope depend on no weight, so the voxels are taken piece by piece: the memory
+        is that of one piece.
 
         Args:
             logits: (N, C, *spatial).
@@ -131,9 +131,7 @@ def read(path: str, digest: str = "") -> MetaLoss:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{file} cannot be read ({error.strerror}): `spineloss meta` writes one."
-        ) from error
+        raise UserError(f"{file} cannot be read ({error.strerror}): `spineloss meta` writes one.") from error
     found = f"sha256.{hashlib.sha256(content).hexdigest()[:DIGITS]}"
     if digest not in ("", found):
         raise UserError(f"{file} has the digest {found}, not {digest}: restore the file, or leave the digest out.")

@@ -34,7 +34,7 @@ LOSSES: dict[str, type[Loss]] = {
     )
 }
 
-# What was learned from data, by the function that reads it: imported when a text names it, for it builds on this room.
+# What was learned from data, by the function that reads it. It builds on this room, so a text imports it.
 LEARNED = {"meta": "spineloss.learned.network.read"}
 
 

@@ -95,15 +95,15 @@ def learn(
 ) -> Iterator[Round]:
     """Learn a meta-loss on two thirds of the cases, yielding each round when its results are in the folder.
 
-    It ends when the minutes are over or `PATIENCE` networks in turn brought no better validation Dice. Killed at any
-    moment and started again, it goes on with the same numbers.
+    It ends when the minutes are over or `PATIENCE` networks in turn brought no better validation Dice. Killed at
+    any moment and started again, it goes on with the same numbers.
 
     Args:
         source: folder of volumes, or a CSV manifest.
         settings: see `Settings`.
         folder: gets `meta.safetensors` (the best so far), `start.safetensors` (the imitation),
-            `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which tells
-            where they are from; `split.json` and `rounds.csv`.
+            `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which
+            tells where they are from; `split.json` and `rounds.csv`.
         minutes: of all rounds together, earlier ones in the folder counted.
         progress: told in a line what is being done before the first round.
         cache: of prepared cases; the user's by default.

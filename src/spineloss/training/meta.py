@@ -37,18 +37,18 @@ def pairs(batches: Iterable[Batch]) -> Iterator[Pair]:
 class Online:
     """A plain step of the network, and then one of its loss: down what an objective says of the network's step.
 
-    The network's step is theta' = theta - s(g), with g the gradient of the loss L_phi in theta and s the optimiser's
-    rule, which acts on each weight alone. With v = dO/dtheta' of the objective O on another batch, P the prediction
-    at theta and J its Jacobian,
+    The network's step is theta' = theta - s(g), with g the gradient of the loss L_phi in theta and s the rule of
+    the optimiser, which acts on each weight alone. With v = dO/dtheta' of the objective O on another batch, P the
+    prediction (logits) at theta and J its Jacobian,
 
         dO/dphi = -d/dphi <s(g), v> = -d/dphi <dL_phi/dP, u>,    u = J s'(g) v.
 
     u is one forward-mode product, and <dL_phi/dP, u> is the slope of the loss alone along it. So the network is
-    never differentiated twice, and the memory is that of a plain step. The optimiser's state before the step counts
-    as constant: the loss is learned from one step ahead.
+    never differentiated twice, and the memory is about that of a plain step. The optimiser's state before the step
+    counts as constant: the loss is learned from one step ahead.
 
     Args:
-        plain: the network's step, in full precision, by SGD or Adam, not clipped; its loss is the one to learn.
+        plain: the network's step, in full precision, by SGD or Adam, not clipped; its loss is a meta-loss.
             The network draws nothing at random.
         objective: any loss.
         optimiser: of the loss's weights.
@@ -124,8 +124,8 @@ def batch_loss(loss: Loss, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 def step_slope(optimiser: torch.optim.Optimizer, weight: torch.Tensor) -> torch.Tensor | float:
     """s'(g), the derivative of the step just taken in the weight's gradient, element by element.
 
-    SGD, s = lr g: lr. Adam, s = lr m / (b (sqrt(w / c) + eps)) with m = b1 m0 + (1 - b1) g, w = b2 w0 + (1 - b2) g^2,
-    b = 1 - b1^t, c = 1 - b2^t: with r = sqrt(w / c),
+    SGD, s = lr g: lr. Adam, s = lr m / (b (r + eps)) with r = sqrt(w / c), m = b1 m0 + (1 - b1) g,
+    w = b2 w0 + (1 - b2) g^2, b = 1 - b1^t, c = 1 - b2^t:
 
         s' = lr / (b (r + eps)) (1 - b1 - m (1 - b2) g / (c r (r + eps))).
 
