@@ -57,7 +57,7 @@ class MetaLoss(Loss):
 
     def compute(self, evidence: Evidence) -> torch.Tensor:
         statistics = _statistics(evidence)
-        voxels = self._voxels(_margin(evidence), _flat(evidence, evidence.target), statistics)
+        voxels = self._voxels(_margin(evidence, evidence.logits), _flat(evidence, evidence.target), statistics)
         if evidence.mask is not None:
             voxels = voxels * evidence.mask.expand(evidence.target.shape).flatten(2)
         return evidence.average(voxels.sum(2) / evidence.voxels + self._region(statistics))
@@ -76,10 +76,10 @@ class MetaLoss(Loss):
             target: likewise, in [0, 1].
             scale: what the gradients are multiplied by.
         """
-        still = Evidence(logits, target)
+        evidence = Evidence(logits, target)
         statistics, change = jvp(lambda moved: _statistics(Evidence(moved, target)), (logits,), (direction,))
-        margin, seen = _margin(still), _flat(still, target)
-        turn = _margin(Evidence(direction, target))
+        margin, turn = _margin(evidence, logits), _margin(evidence, direction)
+        seen = _flat(evidence, target)
         samples, channels, voxels = margin.shape
         scale = scale / (samples * channels)
         _, slope = jvp(self._region, (statistics,), (change,))
@@ -155,9 +155,9 @@ def _flat(evidence: Evidence, volume: torch.Tensor) -> torch.Tensor:
     return volume.to(evidence.wide).flatten(2)
 
 
-def _margin(evidence: Evidence) -> torch.Tensor:
-    """How far the logits are on the right side: (N, C, voxels)."""
-    return (2 * _flat(evidence, evidence.target) - 1) * _flat(evidence, evidence.logits)
+def _margin(evidence: Evidence, logits: torch.Tensor) -> torch.Tensor:
+    """How far logits are on the target's side: (N, C, voxels)."""
+    return (2 * _flat(evidence, evidence.target) - 1) * _flat(evidence, logits)
 
 
 def _statistics(evidence: Evidence) -> torch.Tensor:

@@ -111,7 +111,8 @@ def learn(
     Raises:
         UserError: the data has problems or too few cases, or the folder holds another search.
     """
-    parse(settings.imitate), parse(settings.objective)
+    for text in (settings.imitate, settings.objective):
+        parse(text)  # a mistake in it is told before the data is read
     data = dataset.prepare(
         source,
         grid=settings.grid,
@@ -254,4 +255,5 @@ class _Search:
 def _dice(training: Training) -> float:
     """Mean validation Dice of the trained network."""
     *_, last = training.epochs()
-    return sum(row["dice"] for row in last.validation) / len(last.validation)
+    values = [row["dice"] for row in last.validation if not math.isnan(row["dice"])]
+    return sum(values) / len(values) if values else math.nan
