@@ -411,6 +411,45 @@ def _show_toys(values: Mapping[str, Mapping[str, float]], misprints: Mapping[tup
         _say(f"  {name}, {place}: {values[name][place]:.4f} is right, {printed:.4f} is printed")
 
 
+@app.command("meta")
+def meta_command(
+    source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the loss is written.")],
+    imitate: Annotated[str, typer.Option(help="The loss to start from.")] = "dice_cross_entropy",
+    objective: Annotated[str, typer.Option(help="The loss that judges each step.")] = "dice_cross_entropy",
+    minutes: Annotated[float, typer.Option(min=0, help="Of learning; an earlier stop is possible.")] = 30,
+    grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,64,64",
+    width: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Cases a batch.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
+) -> None:
+    """Learn a loss on two thirds of the cases, over several fresh networks; the last third stays untouched.
+
+    Then name it in a study: [bold]meta(meta/meta.safetensors)[/bold]. The same command goes on after a stop.
+
+    Example: [bold]spineloss meta volumes/ -o meta/ --minutes 60[/bold]
+    """
+    _say(f"Learning a loss in {output}")
+    from spineloss.search.meta import Settings, learn
+
+    settings = Settings(imitate, objective, _grid(grid), width, batch, epochs, seed)
+    try:
+        for each in learn(source, settings, output, minutes=minutes, progress=_say):
+            _say(str(each))
+    except KeyboardInterrupt:
+        _say("Stopped; the same command goes on from here.")
+        raise typer.Exit(STOPPED) from None
+    _say(f"The loss is meta({output / 'meta.safetensors'})")
+
+
+def _grid(text: str) -> tuple[int, int, int]:
+    sizes = text.split(",")
+    if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 and int(size) % 16 == 0 for size in sizes):
+        raise UserError(f"The grid {text!r} is not three multiples of 16: write it as 16,64,64.")
+    return tuple(int(size) for size in sizes)
+
+
 @app.command("predict")
 def predict_command(
     source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],

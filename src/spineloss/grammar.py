@@ -1,14 +1,15 @@
-"""The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `cov(minimum=0.05)`.
+"""The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `meta(x/meta.safetensors)`.
 
 sum   = term {"+" term}
 term  = [number "*"] call
 call  = name ["(" [argument {"," argument}] ")"]
-argument = word "=" (number | "true" | "false" | word)
+argument = word "=" (number | "true" | "false" | word) | path
+path  = letters, digits and `_.~-` with a slash among them, or anything in double quotes
 """
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypeVar
@@ -16,7 +17,8 @@ from typing import TypeVar
 from spineloss.errors import UserError
 
 TOKEN = re.compile(
-    r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
+    r"\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<path>[\w.~-]*/[\w.~/-]*)"
+    r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
 )
 BOOLEANS = {"true": True, "false": False}
 
@@ -64,8 +66,8 @@ class Call:
         """The same call with other arguments."""
         return replace(self, arguments=arguments)
 
-    def make(self, known: Mapping[str, type[Named]]) -> Named:
-        """The object of the class that is known by the name; an argument is a word where its default is one.
+    def make(self, known: Mapping[str, Callable[..., Named]]) -> Named:
+        """What is known by the name, called; an argument is a word where its default or its annotation is one.
 
         Raises:
             UserError: the name or an argument is unknown, or a word where a number is meant.
@@ -81,7 +83,7 @@ class Call:
                 near = get_close_matches(key, parameters, n=1, cutoff=0.0)
                 hint = f"the nearest known one is {near[0]!r}" if near else "it has none"
                 raise self.source.error(f"{self.name} has no parameter {key!r}; {hint}")
-            word = isinstance(parameters[key].default, str)
+            word = isinstance(parameters[key].default, str) or parameters[key].annotation is str
             if isinstance(value, str | bool) != word:
                 raise self.source.error(f"{key}={value} is not {'a word' if word else 'a number'}")
         return known[self.name](**self.arguments)
@@ -99,7 +101,8 @@ class _Reader:
             match = TOKEN.match(text, position)
             if match is None:
                 raise self.source.error(f"there is something unexpected at {text[position:].strip()!r}")
-            tokens.append((match.lastgroup or "", match[match.lastgroup or 0]))
+            kind = match.lastgroup or ""
+            tokens.append(("path" if kind == "quoted" else kind, match[kind]))
             position = match.end()
         return tokens
 
@@ -143,13 +146,19 @@ class _Reader:
             while self._peek() != ("sign", ")"):
                 if arguments:
                     self._take("sign", ",")
-                key = self._take("word")
-                self._take("sign", "=")
-                arguments[key] = self._argument()
+                key, value = self._argument()
+                arguments[key] = value
             self._take("sign", ")")
         return Call(self.source, name, arguments)
 
-    def _argument(self) -> Value:
+    def _argument(self) -> tuple[str, Value]:
+        if self._peek()[0] == "path":
+            return "path", self._take("path")
+        key = self._take("word")
+        self._take("sign", "=")
+        return key, self._value()
+
+    def _value(self) -> Value:
         if self._peek()[0] == "number":
             return _number(self._take("number"))
         word = self._take("word")

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,9 @@ LOSSES: dict[str, type[Loss]] = {
         DiceFocal,
     )
 }
+
+# What was learned from data, by the function that reads it. It builds on this room, so a text imports it.
+LEARNED = {"meta": "spineloss.learned.network.read"}
 
 
 class Foreign(Loss):
@@ -80,13 +84,21 @@ def parse(text: str) -> Loss:
 
 
 def _loss(call: Call) -> Loss:
+    if call.name in LEARNED:
+        if call.arguments.get("path") is None:
+            raise call.source.error(f"{call.name} needs a file, as in {call.name}(folder/{call.name}.safetensors)")
+        return call.make({call.name: _imported(LEARNED[call.name])})
     return _foreign(call) if "." in call.name else call.make(LOSSES)
 
 
+def _imported(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _foreign(call: Call) -> Loss:
-    package, _, attribute = call.name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(package), attribute)
+        found = _imported(call.name)
     except (ImportError, AttributeError) as error:
         raise call.source.error(f"{call.name} cannot be imported ({error})") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
