@@ -104,6 +104,25 @@ def test_the_digits_depend_on_no_number_of_threads(monkeypatch):
         assert torch.equal(values, found[0][0]) and torch.equal(slope, found[0][1])
 
 
+def test_what_goes_wrong_in_a_thread_is_told(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    def work(number):
+        if number == 3:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"):
+        compiled.in_threads(work, range(8))
+
+
+def test_every_row_is_worked_on_once(monkeypatch):
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        seen = []
+        compiled.in_threads(lambda *row, seen=seen: seen.append(row), range(100), "ab" * 50)
+        assert sorted(seen) == [(number, "ab"[number % 2]) for number in range(100)]
+
+
 @needs_library
 def test_strides_do_not_matter():
     logits, target = example((2, 3, 8, 16, 24))
