@@ -23,9 +23,6 @@ INLINE vec wrongness(vec c) {
     return select(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
 }
 
-/* log(1 + e) for e in (0, 1] */
-INLINE vec log1p_of(vec e) { return twice_artanh(e / (2.0f + e)); }
-
 INLINE vec entropy_of(vec x, vec y, sigmoid s) {
     return select(x > 0.0f, x, all(0.0f)) - x * y + log1p_of(s.e);
 }
@@ -49,6 +46,11 @@ INLINE voxel soft_voxel(vec x, vec y, sigmoid s) {
     return (voxel){entropy, wrong, logarithm(wrong)};
 }
 
+/* (1 - exp(-c))^gamma; the square, which most focal losses ask for, needs no exponential. */
+INLINE vec focus(voxel v, float gamma) {
+    return gamma == 2.0f ? v.wrong * v.wrong : exponential(v.log_wrong * gamma);
+}
+
 /* How much of a voxel is looked at: its overlap, its cross-entropy too, or focal terms too, of a hard or any target. */
 enum { OVERLAP, ENTROPY, FOCAL_HARD, FOCAL_SOFT };
 
@@ -65,7 +67,7 @@ INLINE void add(vec x, vec y, int depth, const float *gammas, int count, vec *su
     }
     voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
     sums[3] += v.entropy;
-    for (int g = 0; g < count; g++) sums[4 + g] += exponential(v.log_wrong * gammas[g]) * v.entropy;
+    for (int g = 0; g < count; g++) sums[4 + g] += focus(v, gammas[g]) * v.entropy;
 }
 
 /* Of the sums weighed by `weights`, to the logit. */
@@ -80,7 +82,7 @@ INLINE vec slope_of(vec x, vec y, int depth, const float *gammas, int count, con
     /* d/dc of (1 - exp(-c))^gamma c */
     vec ratio = (1.0f - v.wrong) * v.entropy / (v.wrong + 1e-30f);
     for (int g = 0; g < count; g++)
-        factor += exponential(v.log_wrong * gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
+        factor += focus(v, gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
     return slope + error * factor;
 }
 
