@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -27,16 +28,28 @@ ARGUMENTS = {
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The functions of the C files, or none."""
+def libraries() -> dict[int, SimpleNamespace]:
+    """The functions of the C files, by how many floats their vectors hold: those that this processor can run."""
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"kernels{suffix}")
         if path.exists():
-            functions = ctypes.CDLL(str(path))
-            for name, types in ARGUMENTS.items():
-                getattr(functions, name).argtypes = types
-            return functions
-    return None
+            compiled = ctypes.CDLL(str(path))
+            widest = compiled.spineloss_lanes()
+            return {lanes: _functions(compiled, lanes) for lanes in (4, 8, 16) if lanes <= widest}
+    return {}
+
+
+def _functions(compiled: ctypes.CDLL, lanes: int) -> SimpleNamespace:
+    found = {name: compiled[f"{name}_{lanes}"] for name in ARGUMENTS}
+    for name, function in found.items():
+        function.argtypes, function.restype = ARGUMENTS[name], None
+    return SimpleNamespace(**found)
+
+
+@cache
+def library() -> SimpleNamespace | None:
+    """The functions with the widest vectors, or none."""
+    return max(libraries().items(), default=(0, None))[1]
 
 
 CHUNK = 1 << 18  # voxels a thread takes at a time

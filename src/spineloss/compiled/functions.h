@@ -1,4 +1,5 @@
 /* Elementary functions of vectors, to a few units in the last place. */
+#pragma once
 #include "vectors.h"
 
 /* exp(x) for x < 88; below -87, where it would be no normal float, exp(-87). */

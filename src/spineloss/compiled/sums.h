@@ -9,7 +9,6 @@
    Floats add up within a block only, doubles beyond it. */
 #include "functions.h"
 
-#define BLOCK 1024
 #define MOST_GAMMAS 8
 
 /* 1 - exp(-c) for c >= 0; never 0, so that its logarithm is finite */
@@ -164,7 +163,7 @@ INLINE void slope_block(const block *b, int depth, const float *gammas, int coun
 
 /* The sums of a row of voxels, into `out` of 4 + count. A target is float, or else a byte a voxel. `entropy` and
    `count` say how much is wanted: no entropy is 0 there. */
-EVERY_PROCESSOR void spineloss_sums(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
+void KERNEL(spineloss_sums)(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
                                     const float *gammas, int count, double *out) {
     block b;
     memset(out, 0, sizeof(double) * (4 + count));
@@ -176,7 +175,7 @@ EVERY_PROCESSOR void spineloss_sums(const float *logits, const void *target, int
 }
 
 /* The gradient of the sums weighed by `weights`, 4 + count, to the logits of a row. */
-EVERY_PROCESSOR void spineloss_gradient(const float *logits, const void *target, int is_float, int64_t voxels,
+void KERNEL(spineloss_gradient)(const float *logits, const void *target, int is_float, int64_t voxels,
                                         int entropy, const float *gammas, int count, const float *weights,
                                         float *out) {
     block b;
