@@ -103,8 +103,8 @@ class Evolved(Loss):
     """A formula of each voxel's probability p and target y, and of their means over a sample's voxels.
 
     It is averaged over samples and channels, so it depends on no neighbour in the batch. Names are those of
-    `OPERATORS`, `p`, `y` and numbers. Every operator is protected: log, root and power see |x| + 1e-6, a divisor is
-    at least 1e-6 in size, products, quotients and powers are at most 1e6, exponents from 0 to 4. So a finite
+    `OPERATORS`, `p`, `y` and numbers. Every operator is protected: log, root and power see |x| + 1e-6, a divisor
+    is at least 1e-6 in size, products, quotients and powers are at most 1e6, exponents from 0 to 4. So a finite
     prediction has a finite value.
 
     Args:
