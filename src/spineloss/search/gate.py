@@ -1,4 +1,4 @@
-"""What a formula must show before a network is trained with it: the cascade of the seed's Fig. 4.4, and a last test.
+"""What a formula must show before a network is trained with it: the cascade of the seed's Fig. 4.4, and one more.
 
 Each test costs milliseconds, the cheapest comes first, and the first that fails ends the cascade.
 """
