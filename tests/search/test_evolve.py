@@ -75,7 +75,9 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_stopped(whole, tmp_path):
 
 
 def test_a_killed_search_leaves_a_state_to_go_on_from(whole, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=bred, args=(tmp_path, 99), kwargs={"fitness": slow})
+    process = multiprocessing.get_context("spawn").Process(
+        target=bred, args=(tmp_path, 99), kwargs={"fitness": slow}
+    )
     process.start()
     while not (tmp_path / "state.json").exists():
         time.sleep(0.05)
