@@ -18,10 +18,12 @@ demo: setup
 ifdef DATA
 	$(SPINELOSS) data check "$(DATA)"
 	$(SPINELOSS) study run demo --data "$(DATA)" --output $(DEMO)/study-own
+	$(SPINELOSS) study report $(DEMO)/study-own
 else
 	$(SPINELOSS) data phantom $(DEMO)/phantom
 	$(SPINELOSS) data check $(DEMO)/phantom
 	$(SPINELOSS) study run demo --data $(DEMO)/phantom --output $(DEMO)/study
+	$(SPINELOSS) study report $(DEMO)/study
 endif
 
 test: setup

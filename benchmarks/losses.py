@@ -13,7 +13,7 @@ from monai import losses as monai
 from torch import nn
 from torch.nn import functional
 
-from machine import describe, extra_memory, medians, write
+from machine import describe, extra_memory, keep_freed_memory, medians, write
 from spineloss.distance import signed_distance_maps
 from spineloss.losses import Loss, parse
 
@@ -110,6 +110,7 @@ def floor_seconds(logits: torch.Tensor) -> float:
 
 
 def main() -> None:
+    keep_freed_memory()
     logits, target = example()
     logits.requires_grad_()
     maps = {"voxel": signed_distance_maps(target)}
@@ -127,7 +128,7 @@ def main() -> None:
         [
             "# Losses: forward and backward at (4, 1, 32, 224, 224)",
             "",
-            f"Medians of interleaved calls. {describe('spineloss', 'torch', 'monai', 'edt')}",
+            f"Medians of interleaved calls; freed memory is kept. {describe('torch', 'monai', 'edt')}",
             f"The floor, {1000 * floor:.1f} ms: logits and target read, the gradient written, at a copy's speed.",
             "*Map given*: the target's distance map comes from the batch builder, as in training.",
             "Memory is what a call adds to the process at its peak, the gradient of 24.5 MiB included.",

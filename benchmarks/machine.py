@@ -27,6 +27,14 @@ def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dic
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, as a training's does: else whoever comes next pays for fresh pages."""
+    libc = ctypes.CDLL(None)
+    trim_threshold, mmap_threshold = -1, -3
+    libc.mallopt(mmap_threshold, 1 << 30)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+
+
 def extra_memory(call: Callable[[], object]) -> int:
     """Bytes by which a call raises the process's resident memory at its highest (Linux, glibc)."""
     gc.collect()

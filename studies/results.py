@@ -36,13 +36,17 @@ def main() -> None:
         render(rows, "markdown", epoch="last", folds=folds),
         "",
         *beside_the_seed(rows, file.stem),
-        "",
-        "## How sure is that?",
-        "",
-        comparison_table.render(compare_study(records), "markdown"),
+        *how_sure(records),
     ]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{file.stem}.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def how_sure(records: list) -> list[str]:
+    """The comparison of the methods, where there are two."""
+    if len({record.method for record in records}) < 2:
+        return []
+    return ["", "## How sure is that?", "", comparison_table.render(compare_study(records), "markdown")]
 
 
 def took(runs: list[dict]) -> str:

@@ -1,3 +1,4 @@
+import csv
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ def test_help_imports_nothing_heavy():
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
      ["study", "table"], ["study", "trajectories"], ["study", "compare"], ["losses"], ["losses", "list"],
-     ["losses", "show"], ["losses", "check"], ["predict"]],
+     ["losses", "show"], ["losses", "check"], ["shapes"], ["predict"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
@@ -58,6 +59,9 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["predict", ".", "x.mha", "-o", "y"],
         ["losses", "show", "dise"],
         ["losses", "check", "no.such.Loss"],
+        ["shapes", "--loss", "dise", "-o", "toys"],
+        ["shapes", "--shapes", "nowhere.txt", "-o", "toys"],
+        ["shapes", "--convention", "mine", "-o", "toys"],
     ],
     ids=" ".join,
 )
@@ -88,3 +92,23 @@ def test_a_loss_that_fails_a_check_ends_in_a_non_zero_exit():
     failed = spineloss("losses", "check", "torch.nn.BCEWithLogitsLoss")
     assert failed.returncode == 1 and "1 fail" in failed.stdout
     assert "target = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]], dtype=torch.bool)" in failed.stdout
+
+
+def test_the_seeds_toy_tables_are_told_with_their_misprints(tmp_path):
+    printed = spineloss("shapes", "--convention", "seed", cwd=tmp_path)
+    assert printed.returncode == 0 and printed.stdout.count("*") == 6 + 1
+    assert "Focal, fitting_2: 0.2263 is right, 0.1982 is printed" in printed.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_own_shapes_and_losses_are_tabled_and_drawn(tmp_path):
+    (tmp_path / "mine.txt").write_text("[red]:\n#-+.\n#...\n")
+    spec = "tversky(alpha=0.5, beta=2.0)"
+    done = spineloss("shapes", "--shapes", "mine.txt", "--loss", spec, "-o", "toys", cwd=tmp_path)
+    assert done.returncode == 0 and "[red]" in done.stdout and "0.5556" in done.stdout
+    with (tmp_path / "toys" / "shapes.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["loss"] == spec and float(row["[red]"]) == pytest.approx(1 - 2 / 4.5, abs=1e-5)
+    pictures = {path.name for path in (tmp_path / "toys").iterdir()} - {"shapes.csv"}
+    names = ("shapes", "curves", "gamma", "plane")
+    assert pictures == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}

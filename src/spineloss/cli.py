@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Heavy modules are imported where they are used, so --help is quick."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -256,7 +257,9 @@ def study_report(
     _say(f"Reading {folder}")
     from spineloss.report.page import write_report
 
-    write_report(folder, output or folder / "report.html", figures, _say)
+    page = output or folder / "report.html"
+    write_report(folder, page, figures, _say)
+    _say(f"Open {page} in a browser")
 
 
 @study_app.command("compare")
@@ -354,27 +357,24 @@ def losses_check(
 
 @app.command("shapes")
 def shapes_command(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for shapes.csv and the pictures.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for shapes.csv and the pictures; without it, tables alone."),
+    ] = None,
     convention: Annotated[
         str, typer.Option(help="library: each loss as it trains; or seed: the nine rows of Tables 3.1 and 3.2.")
     ] = "library",
-    shapes: Annotated[
-        Path | None,
-        typer.Option(
-            help="Your own: a name with a colon, then rows of # (found), - (missed), + (added), . (neither)."
-        ),
-    ] = None,
+    shapes: Annotated[Path | None, typer.Option(help="A file of your own shapes, instead of the seed's.")] = None,
     loss: Annotated[list[str] | None, typer.Option(help="A loss, instead of all; repeatable.")] = None,
 ) -> None:
     """Compute each loss on small shapes drawn by hand (the seed's chapter 3.6), and draw shapes and curves.
 
+    A file of shapes holds blocks, apart by empty lines: a name with a colon, then rows of equal length in which
+    # is foreground found, - foreground missed, + background taken for foreground, . background left alone.
+
     Example: [bold]spineloss shapes --loss dice --loss "0.8*dice + 0.2*boundary" -o shapes/[/bold]
     """
-    from rich.table import Table
-
     from spineloss.analysis import shapes as toys
-    from spineloss.analysis.shape_figures import draw
-    from spineloss.files import write_csv
     from spineloss.losses import LOSSES
 
     if convention not in ("library", "seed"):
@@ -384,18 +384,31 @@ def shapes_command(
     chosen = toys.seed_shapes() if shapes is None else toys.read_shapes(shapes)
     specs = loss or list(LOSSES)
     values = toys.seed_table(chosen) if convention == "seed" else toys.library_table(chosen, specs)
-    names = [shape.name for shape in chosen]
-    table = Table("loss", *names)
-    for spec, row in values.items():
-        table.add_row(spec, *(f"{row[name]:.4f}" for name in names))
-    Console(highlight=False, width=max(console.width, 120)).print(table)
-    if convention == "seed" and shapes is None:
-        for (name, place), printed in toys.MISPRINTS.items():
-            _say(f"{name}, {place}: {values[name][place]:.4f}; the seed prints {printed:.4f}")
+    _show_toys(values, toys.MISPRINTS if convention == "seed" and shapes is None else {})
+    if output is None:
+        return
+    from spineloss.analysis.shape_figures import draw
+    from spineloss.files import write_csv
+
     rows = [{"loss": spec, **row} for spec, row in values.items()]
-    write_csv(output / "shapes.csv", rows, ["loss", *names])
+    write_csv(output / "shapes.csv", rows, list(rows[0]))
     for path in [output / "shapes.csv", *draw(chosen, specs, output)]:
         _say(str(path))
+
+
+def _show_toys(values: Mapping[str, Mapping[str, float]], misprints: Mapping[tuple[str, str], float]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("loss", *map(escape, next(iter(values.values()))))
+    for name, row in values.items():
+        cells = (f"{value:.4f}{'*' if (name, place) in misprints else ''}" for place, value in row.items())
+        table.add_row(escape(name), *cells)
+    _show(table)
+    if misprints:
+        _say("* The seed's table is misprinted here:")
+    for (name, place), printed in misprints.items():
+        _say(f"  {name}, {place}: {values[name][place]:.4f} is right, {printed:.4f} is printed")
 
 
 @app.command("evolve")

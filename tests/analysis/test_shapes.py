@@ -1,5 +1,7 @@
 """The toy tables against the seed's published numbers."""
 
+import math
+
 import pytest
 
 from spineloss.analysis.shapes import MISPRINTS, library_table, read_shapes, seed_shapes, seed_table
@@ -63,7 +65,34 @@ def test_shapes_of_ones_own(tmp_path):
     assert library_table([shape], ["dice"])["dice"]["bar"] == pytest.approx(0.5, abs=1e-5)
 
 
-@pytest.mark.parametrize("text", ["", "no colon\n##\n", "uneven:\n##\n#\n", "letters:\n#a\n", "empty:\n"])
+@pytest.mark.parametrize("gap", ["\n\n", "\n \n", "\n\n\n", "\r\n\r\n"])
+def test_blocks_are_apart_by_any_empty_lines(gap, tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_bytes(f"one:\n#-{gap}two:\n#+\n".encode())
+    assert [(shape.name, shape.truth.tolist()) for shape in read_shapes(file)] == [
+        ("one", [[True, True]]),
+        ("two", [[True, False]]),
+    ]
+
+
+def test_the_seed_leaves_an_overlap_of_nothing_undefined(tmp_path):
+    file = tmp_path / "mine.txt"
+    file.write_text("empty:\n...\n")
+    assert math.isnan(seed_table(read_shapes(file))["Dice"]["empty"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no colon\n##\n",
+        "uneven:\n##\n#\n",
+        "letters:\n#a\n",
+        "empty:\n",
+        "twice:\n#\n\ntwice:\n-\n",
+        "loss:\n#\n",
+    ],
+)
 def test_a_malformed_file_is_told(text, tmp_path):
     file = tmp_path / "mine.txt"
     file.write_text(text)

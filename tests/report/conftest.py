@@ -27,7 +27,8 @@ def reported(tmp_path_factory, hostile):
     """A finished study with hostile names, its data and its report."""
     folder = tmp_path_factory.mktemp("reported")
     data = write_small_data(folder / "lumbar")
-    methods = ["dice", *({"name": name, "loss": "cross_entropy"} for name in hostile)]
+    adaptive = {"name": "adaptive", "loss": "dice + boundary", "weighting": "rebalance"}
+    methods = ["dice", adaptive, *({"name": name, "loss": "cross_entropy"} for name in hostile)]
     study = check(SETTINGS | {"data": data, "methods": methods}, "test")
     list(run_study(study, folder / "study", progress=lambda line: None, cache=Cache(folder / "cache")))
     write_report(folder / "study", folder / "report.html", folder / "figures")

@@ -7,6 +7,7 @@ import torch
 
 from spineloss.analysis.shapes import Shape
 from spineloss.losses import Loss
+from spineloss.losses.region import SMOOTH
 
 STEPS = 200  # even, so that no prediction is undecided
 
@@ -20,22 +21,19 @@ def against_probability(loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     Returns:
         Probabilities inside (0, 1), the loss at each, and its derivative by the probability.
     """
-    probabilities = torch.linspace(0, 1, STEPS + 2, dtype=torch.float64)[1:-1]
+    probabilities = torch.linspace(0, 1, STEPS + 2, dtype=torch.float64)[1:-1].requires_grad_()
     target = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     target[..., :2] = 1
-    values, slopes = [], []
-    for probability in probabilities:
-        p = probability.clone().requires_grad_()
-        value = loss(torch.logit(p) * (2 * target - 1), target)
-        (slope,) = torch.autograd.grad(value, p)
-        values.append(value.item())
-        slopes.append(slope.item())
-    return probabilities.numpy(), np.array(values), np.array(slopes)
+    values = torch.stack([loss(logit * (2 * target - 1), target) for logit in torch.logit(probabilities)])
+    # Each value depends on its own probability alone, so the sum's gradient holds every slope.
+    (slopes,) = torch.autograd.grad(values.sum(), probabilities)
+    return probabilities.detach().numpy(), values.detach().numpy(), slopes.numpy()
 
 
 def over_plane(shape: Shape, weights: Sequence[float]) -> np.ndarray:
-    """1 - TP / (TP + a FP + b FN) of a shape for each weight b (rows) and a (columns)."""
+    """1 - TP / (TP + a FP + b FN) of a shape for each weight b (rows) and a (columns), as `Region` computes it."""
     p, y = shape.prediction, shape.truth
     tp, fp, fn = (p & y).sum(), (p & ~y).sum(), (~p & y).sum()
     a, b = np.meshgrid(weights, weights)
-    return 1 - tp / (tp + a * fp + b * fn)
+    wrong = a * fp + b * fn
+    return wrong / (tp + wrong + SMOOTH)

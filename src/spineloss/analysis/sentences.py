@@ -147,7 +147,7 @@ def _with(comparison: Comparison, verdict: Verdict) -> list[str]:
 def _names(methods: Sequence[str], comparison: Comparison) -> str:
     others = len(comparison.pairs)
     if len(methods) == others > 1:
-        return f"all {others} others"
+        return "both others" if others == 2 else f"all {others} others"
     return _join(methods) if len(methods) <= 4 else f"{len(methods)} of the {others} others"
 
 

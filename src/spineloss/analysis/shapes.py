@@ -1,9 +1,10 @@
 """The toy analysis of the seed's chapter 3.6: what each loss says of small shapes, drawn by hand.
 
-A file of shapes holds blocks, apart by an empty line: a name with a colon, then rows of equal length in which `#`
+A file of shapes holds blocks, apart by empty lines: a name with a colon, then rows of equal length in which `#`
 is foreground found, `-` foreground missed, `+` background taken for foreground, `.` background left alone.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -39,27 +40,37 @@ def read_shapes(path: Path) -> list[Shape]:
     """The shapes of a file.
 
     Raises:
-        UserError: the file cannot be read, or a block is malformed.
+        UserError: the file cannot be read, a block is malformed, or a name comes twice.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read ({error}): name a text file of shapes.") from error
-    shapes = [_shape(block.splitlines(), path) for block in text.strip().split("\n\n") if block.strip()]
-    if not shapes:
+    if not text.strip():
         raise UserError(f"{path} holds no shape: write a name with a colon, then rows of # - + and dots.")
+    shapes = [_shape(block, path) for block in re.split(r"\n\s*\n", text.strip())]
+    _refuse_repeats([shape.name for shape in shapes], path)
     return shapes
 
 
-def _shape(lines: Sequence[str], path: Path) -> Shape:
-    name, rows = lines[0].removesuffix(":"), [list(line.strip()) for line in lines[1:]]
-    well_formed = lines[0].endswith(":") and rows and len({len(row) for row in rows}) == 1
+def _shape(block: str, path: Path) -> Shape:
+    title, *lines = [line.strip() for line in block.splitlines()]
+    name, rows = title.removesuffix(":"), [list(line) for line in lines]
+    well_formed = name != title and rows and len({len(row) for row in rows}) == 1
     if not well_formed or not {cell for row in rows for cell in row} <= set("#-+."):
         raise UserError(
             f"{path}: the shape {name!r} must be a name with a colon, then rows of equal length of # - + and dots."
         )
     grid = np.array(rows)
     return Shape(name, np.isin(grid, ["#", "-"]), np.isin(grid, ["#", "+"]))
+
+
+def _refuse_repeats(names: Sequence[str], path: Path) -> None:
+    taken = {"loss"}  # the table's first column
+    for name in names:
+        if name in taken:
+            raise UserError(f"{path}: the name {name!r} is taken: give each shape one of its own, but not 'loss'.")
+        taken.add(name)
 
 
 def library_table(shapes: Sequence[Shape], specs: Sequence[str] = tuple(LOSSES)) -> Table:
@@ -80,11 +91,15 @@ def _tensors(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def seed_table(shapes: Sequence[Shape]) -> Table:
-    """The nine rows of Tables 3.1 and 3.2, each computed as the seed did: loss -> shape -> value."""
-    return {
-        name: {shape.name: float(loss(shape.prediction * 1.0, shape.truth * 1.0)) for shape in shapes}
-        for name, loss in SEED.items()
-    }
+    """The nine rows of Tables 3.1 and 3.2, each computed as the seed did: loss -> shape -> value.
+
+    An overlap without any foreground is undefined there: NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        return {
+            name: {shape.name: float(loss(shape.prediction * 1.0, shape.truth * 1.0)) for shape in shapes}
+            for name, loss in SEED.items()
+        }
 
 
 def _tversky(a: float, b: float, power: float = 1.0) -> Callable[[np.ndarray, np.ndarray], float]:

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spineloss.analysis.ranking import Ranking
+from spineloss.analysis.trajectory_figures import draw_weights
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
+from spineloss.study.trajectories import read_trajectories
 
 INK = "#010203"  # becomes the page's own text colour, light or dark
 # Okabe and Ito's colours, which the colour-blind tell apart; lines also differ by their dashes.
@@ -90,6 +93,17 @@ def curves(content: Content, column: str) -> Figure:
         axes.set_yscale("symlog", linthresh=1)
     _legend(figure, axes)
     return figure
+
+
+def trajectories(content: Content) -> dict[str, Figure]:
+    """Method -> its weights against the training step, a panel a fold (the seed's Fig. 8.6)."""
+    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    clear = ("axes.facecolor", "figure.facecolor", "legend.facecolor")
+    with matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none")):
+        return {
+            method: draw_weights({f"fold {fold}": found for fold, found in folds.items()}, _short(method))
+            for method, folds in read_trajectories(content.study, content.folder).items()
+        }
 
 
 def ranks(ranking: Ranking, metric: str) -> Figure:

@@ -30,7 +30,7 @@ from spineloss.seeding import generator
 
 DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")
 AUGMENTED = 4  # pictures of one case
-THUMBNAIL, PICTURE = 130, 220  # pixels high
+THUMBNAIL, PICTURE = 190, 220  # pixels high
 
 
 @dataclass
@@ -85,6 +85,7 @@ def _figures(content: Content) -> dict[str, Figure]:
     drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in DISTRIBUTIONS}
     drawn["precision-recall"] = charts.precision_recall(content)
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
+    drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
     ranking = content.results["dice"].ranking if content.results else None
     return drawn | ({"ranks": charts.ranks(ranking, "dice")} if ranking else {})
 
