@@ -24,7 +24,7 @@ SURE = 6.0  # logit of a sure prediction
 WAY = (-0.5, 0.0, 0.25, 0.5, 0.75, 1.0)  # shares of the truth in predictions that improve
 STEPS, RATE = 15, 2.0  # of the direct optimisation; the rate is a logit's root mean square move
 ENOUGH = 0.95  # Dice that it must reach
-DIGITS = 3  # of a gradient, by which formulas are held to be the same
+PROJECTIONS, DIGITS = 4, 3  # of a gradient of length 1, by which formulas are held to be the same
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,13 @@ class Gate:
         both = 2 * (predicted * self.masks).sum(_inside(predicted))
         return float((both / (predicted + self.masks).sum(_inside(predicted))).min())
 
+    def _has_the_right_sign(self, loss: Evolved) -> bool:
+        """Where nothing is known, more foreground is better inside each mask, and worse outside."""
+        _, gradient = _slope(loss, self._noise, self.masks)
+        inside = (gradient * self.masks).sum(_inside(gradient))
+        outside = (gradient * (1 - self.masks)).sum(_inside(gradient))
+        return bool((inside < 0).all() and (outside > 0).all())
+
     def _is_finite(self, loss: Evolved) -> bool:
         """Values and gradients are finite, and not huge, for any mask and prediction."""
         masks = torch.cat([self.masks, torch.zeros_like(self.masks[:1]), torch.ones_like(self.masks[:1])])
@@ -107,13 +114,6 @@ class Gate:
                 return False
         return True
 
-    def _has_the_right_sign(self, loss: Evolved) -> bool:
-        """Where nothing is known, more foreground is better inside each mask, and worse outside."""
-        _, gradient = _slope(loss, self._noise, self.masks)
-        inside = (gradient * self.masks).sum(_inside(gradient))
-        outside = (gradient * (1 - self.masks)).sum(_inside(gradient))
-        return bool((inside < 0).all() and (outside > 0).all())
-
     def _falls(self, loss: Evolved) -> bool:
         """The loss of each mask falls with every improvement of the prediction."""
         truth = SURE * (2 * self.masks - 1)
@@ -128,12 +128,18 @@ class Gate:
         return True
 
     def _digest(self, loss: Evolved) -> str:
+        """Of a few random projections of the gradient: were every voxel rounded, some one would fall elsewhere."""
         digest = hashlib.sha256()
         for logits in (self._noise, self._noise + SURE / 3 * (2 * self.masks - 1)):
             _, gradient = _slope(loss, logits, self.masks)
-            steps = (gradient / gradient.abs().max() * 10**DIGITS).round().to(torch.int32)
-            digest.update(steps.numpy().tobytes())
+            projections = self._directions @ (gradient / gradient.norm()).flatten()
+            digest.update((projections * 10**DIGITS).round().to(torch.int32).numpy().tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def _directions(self) -> torch.Tensor:
+        stream = torch.Generator().manual_seed(seed_of("gate", "directions"))
+        return torch.randn(PROJECTIONS, self.masks.numel(), generator=stream)
 
     @cached_property
     def _noise(self) -> torch.Tensor:

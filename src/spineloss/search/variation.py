@@ -21,7 +21,7 @@ WEIGHTS = {
     "add": 3.0, "subtract": 3.0, "multiply": 4.0, "divide": 3.0, "power": 0.5, "square": 1.0, "root": 0.5,
     "log": 2.0, "absolute": 1.0, "complement": 3.0, "negate": 2.0, MEAN: 20.0, "p": 5.0, "y": 5.0, "constant": 2.0,
 }  # fmt: skip
-DEPTHS = 2, 6  # levels below the root of a random tree: every leaf lies between
+DEPTHS = 2, 6  # levels below the root of a random tree: its leaves lie between, numbers may be higher
 SUBTREE_DEPTHS = 0, 3  # of one that replaces another
 TOURNAMENT = 4  # formulas that compete by fitness
 PARSIMONY = 1.4  # of two winners the shorter goes on with half this probability
@@ -201,7 +201,7 @@ def _constant(value: float) -> gp.Terminal:
 def _grow(
     primitives: gp.PrimitiveSetTyped, type_: type, depths: tuple[int, int]
 ) -> list[gp.Primitive | gp.Terminal]:
-    """Weighted random nodes of a tree, each leaf between two depths."""
+    """Weighted random nodes of a tree, each leaf between two depths, a number perhaps above."""
     nodes, waiting = [], [(type_, 0)]
     while waiting:
         wanted, depth = waiting.pop()
@@ -215,12 +215,16 @@ def _grow(
 def _choices(
     primitives: gp.PrimitiveSetTyped, wanted: type, depth: int, least: int, most: int
 ) -> list[gp.Primitive | gp.Terminal | type]:
-    inner, leaves = primitives.primitives[wanted], primitives.terminals[wanted]
-    if not leaves:  # a measure, which ends in the mean of a map
-        return inner if depth < most - 1 else [node for node in inner if _operator(node) == MEAN]
-    if not inner or depth >= most:
+    leaves = primitives.terminals[wanted]
+    if depth >= most:
         return leaves
-    return inner if depth < least else [*inner, *leaves]
+    # A measure has no leaves of its own: near the bottom it can only be the mean of a map.
+    inner = [
+        node
+        for node in primitives.primitives[wanted]
+        if depth + 1 < most or all(map(primitives.terminals.get, node.args))
+    ]
+    return inner if inner and depth < least else [*inner, *leaves]
 
 
 @contextmanager
