@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from spineloss import compiled
-from spineloss.compiled import library
+from spineloss import compiled, distance, fields, sums
+from spineloss.compiled import libraries, library
 from spineloss.fields import distance_sum, weighed_error_sum
 from spineloss.losses import parse
 from spineloss.sums import sums_of
@@ -34,11 +34,20 @@ def values_and_slope(logits, target, gammas=GAMMAS):
     return values.detach(), torch.autograd.grad((mix * values).sum(), logits)[0]
 
 
-@needs_library
+@pytest.fixture(params=[4, 8, 16])
+def lanes(request, monkeypatch):
+    """The library for vectors of so many floats."""
+    functions = libraries().get(request.param)
+    if functions is None:
+        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
+    for module in (sums, fields, distance):
+        monkeypatch.setattr(module, "library", lambda: functions)
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("scale", [0.01, 3, 50, 60000])
-@pytest.mark.parametrize("gammas", [(), (0.0,), (1.45,), GAMMAS])
-def test_the_library_equals_plain_operations_in_double(scale, soft, gammas):
+@pytest.mark.parametrize("gammas", [(), (0.0,), (1.45,), (2.0,), GAMMAS])
+def test_the_library_equals_plain_operations_in_double(lanes, scale, soft, gammas):
     logits, target = example(scale=scale, soft=soft)
     values, slope = values_and_slope(logits, target, gammas)
     expected, expected_slope = values_and_slope(logits.double(), target.double(), gammas)
@@ -46,10 +55,9 @@ def test_the_library_equals_plain_operations_in_double(scale, soft, gammas):
     torch.testing.assert_close(slope.double(), expected_slope, rtol=1e-4, atol=2e-6)
 
 
-@needs_library
 @pytest.mark.parametrize("scale", [0.01, 3, 60000])
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.5])
-def test_the_library_weighs_by_distances_as_plain_operations_do(scale, power):
+def test_the_library_weighs_by_distances_as_plain_operations_do(lanes, scale, power):
     logits, target = example(scale=scale)
     random = torch.Generator().manual_seed(1)
     maps = [20 * torch.randn(logits.shape, generator=random) for _ in range(2)]
@@ -102,6 +110,25 @@ def test_the_digits_depend_on_no_number_of_threads(monkeypatch):
         found.append(values_and_slope(logits, target))
     for values, slope in found[1:]:
         assert torch.equal(values, found[0][0]) and torch.equal(slope, found[0][1])
+
+
+def test_what_goes_wrong_in_a_thread_is_told(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+    def work(number):
+        if number == 3:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"):
+        compiled.in_threads(work, range(8))
+
+
+def test_every_row_is_worked_on_once(monkeypatch):
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        seen = []
+        compiled.in_threads(lambda *row, seen=seen: seen.append(row), range(100), "ab" * 50)
+        assert sorted(seen) == [(number, "ab"[number % 2]) for number in range(100)]
 
 
 @needs_library

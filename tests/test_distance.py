@@ -5,6 +5,7 @@ import torch
 from scipy import ndimage
 
 from spineloss import distance
+from spineloss.compiled import libraries
 from spineloss.distance import _on_device, distance_map, signed_distance_map, signed_distance_maps
 
 RANDOM = np.random.default_rng(0)
@@ -18,13 +19,13 @@ MASKS = {
 }
 
 
-@pytest.fixture(params=["library", "edt"], autouse=True)
+@pytest.fixture(params=[4, 8, 16, "edt"], autouse=True)
 def each_way(request, monkeypatch):
-    """With the compiled transform and without."""
-    if request.param == "edt":
-        monkeypatch.setattr(distance, "library", lambda: None)
-    elif distance.library() is None:
-        pytest.skip("spineloss was installed without a C compiler")
+    """With the compiled transform, of each width of vectors, and without."""
+    functions = None if request.param == "edt" else libraries().get(request.param)
+    if functions is None and request.param != "edt":
+        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
+    monkeypatch.setattr(distance, "library", lambda: functions)
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)

@@ -94,7 +94,7 @@ def _by_edt(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch
         torch.where(mask, -found, found, out=distances)
 
 
-LANES = 16  # of the library's vectors
+LANES = 16  # of the library's widest vectors
 
 
 def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.Tensor) -> None:

@@ -1,19 +1,20 @@
 """The C of this folder, built when spineloss is installed; where there was no compiler it is absent."""
 
 import ctypes
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
+MEMBER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what a thread of a team is called with
 POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
 VOXELS = [POINTER, POINTER, INT, LONG, INT, POINTER, INT]
 ARGUMENTS = {
@@ -27,16 +28,28 @@ ARGUMENTS = {
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The functions of the C files, or none."""
+def libraries() -> dict[int, SimpleNamespace]:
+    """The functions of the C files, by how many floats their vectors hold: those that this processor can run."""
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"kernels{suffix}")
         if path.exists():
-            functions = ctypes.CDLL(str(path))
-            for name, types in ARGUMENTS.items():
-                getattr(functions, name).argtypes = types
-            return functions
-    return None
+            compiled = ctypes.CDLL(str(path))
+            widest = compiled.spineloss_lanes()
+            return {lanes: _functions(compiled, lanes) for lanes in (4, 8, 16) if lanes <= widest}
+    return {}
+
+
+def _functions(compiled: ctypes.CDLL, lanes: int) -> SimpleNamespace:
+    found = {name: compiled[f"{name}_{lanes}"] for name in ARGUMENTS}
+    for name, function in found.items():
+        function.argtypes, function.restype = ARGUMENTS[name], None
+    return SimpleNamespace(**found)
+
+
+@cache
+def library() -> SimpleNamespace | None:
+    """The functions with the widest vectors, or none."""
+    return max(libraries().items(), default=(0, None))[1]
 
 
 CHUNK = 1 << 18  # voxels a thread takes at a time
@@ -89,15 +102,38 @@ def _transformed(tensor: torch.Tensor) -> bool:
 
 def in_threads(work: Callable[..., None], *arguments: Sequence[Any]) -> None:
     """Call `work` with each row of arguments, on as many threads as PyTorch uses; C lets go of the interpreter."""
-    threads = min(torch.get_num_threads(), len(arguments[0]))
-    every = map if threads <= 1 else _pool(threads).map
-    deque(every(work, *arguments), maxlen=0)
+    rows = deque(zip(*arguments, strict=True))
+    threads = min(torch.get_num_threads(), len(rows))
+    errors: list[BaseException] = []
+
+    def take(_: Any = None) -> None:
+        with suppress(IndexError):  # another thread took the last row
+            while rows and not errors:
+                row = rows.popleft()
+                try:
+                    work(*row)
+                except BaseException as error:  # none may leave a thread of C
+                    errors.append(error)
+
+    if threads > 1 and (team := _team()):
+        team(MEMBER(take), None, threads, 0)
+    else:
+        take()
+    if errors:
+        raise errors[0]
 
 
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="spineloss")
+def _team() -> Any:
+    """PyTorch's own OpenMP threads, or none where it has no such: threads of ours would compete with them.
 
-
-# A forked process inherits the pool without its threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+    They spin for a while after each of PyTorch's operations, and a second team waits for the cores meanwhile.
+    """
+    for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
+        try:
+            team = ctypes.CDLL(str(path)).GOMP_parallel
+        except (OSError, AttributeError):
+            continue
+        team.argtypes, team.restype = [MEMBER, POINTER, ctypes.c_uint, ctypes.c_uint], None
+        return team
+    return None

@@ -1,4 +1,5 @@
 /* Elementary functions of vectors, to a few units in the last place. */
+#pragma once
 #include "vectors.h"
 
 /* exp(x) for x < 88; below -87, where it would be no normal float, exp(-87). */
@@ -8,15 +9,29 @@ INLINE vec exponential(vec x) {
     vec shifted = x * 1.44269504088896341f + magic;
     vec n = shifted - magic;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec series = all(1.9875691500e-4f);
-    series = series * r + 1.3981999507e-3f;
-    series = series * r + 8.3334519073e-3f;
-    series = series * r + 4.1665795894e-2f;
-    series = series * r + 1.6666665459e-1f;
-    series = series * r + 5.0000001201e-1f;
-    series = series * r * r + r + 1.0f;
-    bits power = ((bits)shifted - (bits)magic + 127) << 23;
-    return series * (vec)power;
+    vec series = all(1.384364428e-3f); /* minimax of degree 6: 2e-9 */
+    series = series * r + 8.374163482e-3f;
+    series = series * r + 4.166800258e-2f;
+    series = series * r + 1.666643117e-1f;
+    series = series * r + 4.999999421e-1f;
+    series = series * r + 1.0f;
+    series = series * r + 1.0f;
+    /* times 2^n: the integer is in the lowest bits of `shifted`, an exponent above 23 others */
+    return (vec)((bits)series + ((bits)shifted << 23));
+}
+
+/* log(1 + e) for e in [0, 1], by a minimax polynomial of degree 9: 3e-8 */
+INLINE vec log1p_of(vec e) {
+    vec series = all(5.23269369e-3f);
+    series = series * e - 2.950524007e-2f;
+    series = series * e + 7.822596087e-2f;
+    series = series * e - 1.366324728e-1f;
+    series = series * e + 1.91060079e-1f;
+    series = series * e - 2.484298267e-1f;
+    series = series * e + 3.33190969e-1f;
+    series = series * e - 4.999949315e-1f;
+    series = series * e + 9.999999699e-1f;
+    return series * e;
 }
 
 /* 2 artanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3 */

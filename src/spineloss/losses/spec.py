@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,9 @@ LOSSES: dict[str, type[Loss]] = {
         DiceFocal,
     )
 }
+
+# What was learned from data: imported when a text names it, for it builds on this room.
+LEARNED = {"evolved": "spineloss.learned.expression.Evolved", "meta": "spineloss.learned.network.read"}
 
 
 class Foreign(Loss):
@@ -63,7 +67,8 @@ def parse(text: str) -> Loss:
 
     Args:
         text: weighted terms joined by `+`; a term is a name of `LOSSES` or the import path of an `nn.Module`
-            class, with arguments in parentheses where they differ from its defaults.
+            class, with arguments in parentheses where they differ from its defaults;
+            or `evolved(...)`, `meta(...)`.
 
     Raises:
         UserError: the text is malformed, or a name or value is unknown; the nearest known one is told.
@@ -80,13 +85,19 @@ def parse(text: str) -> Loss:
 
 
 def _loss(call: Call) -> Loss:
+    if call.name in LEARNED:
+        return call.make({call.name: _imported(LEARNED[call.name])})
     return _foreign(call) if "." in call.name else call.make(LOSSES)
 
 
+def _imported(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _foreign(call: Call) -> Loss:
-    package, _, attribute = call.name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(package), attribute)
+        found = _imported(call.name)
     except (ImportError, AttributeError) as error:
         raise call.source.error(f"{call.name} cannot be imported ({error})") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):

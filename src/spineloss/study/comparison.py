@@ -101,7 +101,8 @@ def _folds(records: Iterable[Record]) -> list[set[str]]:
     cases: dict[int, set[str]] = defaultdict(set)
     for record in records:
         cases[record.fold] |= {case for case, _ in next(iter(record.scores.values()))}
-    return list(cases.values())
+    # Repeats on the same held-out cases are no folds of their own.
+    return [set(fold) for fold in dict.fromkeys(map(frozenset, cases.values()))]
 
 
 def case_values(records: Iterable[Record], metric: str, epoch: FairEpoch) -> Values:

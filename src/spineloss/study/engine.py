@@ -67,7 +67,8 @@ def run_study(
         cache=cache or Cache(),
         progress=progress,
     )
-    plain = study.plain() | {"data": str(study.data.resolve())}
+    places = {"data": study.data, "held_out": study.held_out}
+    plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
     write_text(
         folder / "study.yaml",
         yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None),
@@ -103,12 +104,22 @@ def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
         "data": data.digest,
         "channels": list(data.channels),
         "orientation": data.orientation,
-        "folds": folds.split(list(data.samples), study.folds, study.seed),
+        "folds": _validation_cases(study, list(data.samples)),
     }
     if path.exists() and read_json(path) != wanted:
         raise UserError(f"{study.data} is not the data that {folder} was begun with: choose another folder.")
     write_json(path, wanted)
     return wanted["folds"]
+
+
+def _validation_cases(study: Study, cases: list[str]) -> list[list[str]]:
+    if study.held_out is None:
+        return folds.split(cases, study.folds, study.seed)
+    held_out = read_json(study.held_out)["held_out"]
+    absent = sorted(set(held_out) - set(cases))
+    if absent:
+        raise UserError(f"{study.held_out} holds out {absent[0]}, which {study.data} lacks: name its own data.")
+    return [held_out] * study.folds
 
 
 def _run(

@@ -108,11 +108,16 @@ class Trial:
 
 
 class Study(Settings):
-    """A resolved study file; every key but `data` and `methods` has a default."""
+    """A resolved study file; every key but `data` and `methods` has a default.
+
+    `held_out` is the `split.json` of a search: every fold then validates on its held-out cases and trains on the
+    others, with other initial weights and batches.
+    """
 
     data: Path
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     leave_out: tuple[str, ...] = ()
+    held_out: Path | None = None
     labels: Literal["all"] | Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = "all"
     target: Literal["merged", "per-label"] = "merged"
     grid: tuple[Axis, Axis, Axis] = (32, 224, 224)
@@ -152,7 +157,9 @@ class Study(Settings):
 
     def training(self) -> dict[str, Any]:
         """What every run shares and a finished run depends on: all but where the data lies and the methods."""
-        return {key: value for key, value in self.plain().items() if key not in ("data", "methods")}
+        # Which cases are held out is in the study's folds.
+        others = ("data", "held_out", "methods")
+        return {key: value for key, value in self.plain().items() if key not in others}
 
 
 PRESETS = ("cervical", "demo", "lumbar")
@@ -161,7 +168,7 @@ PRESETS = ("cervical", "demo", "lumbar")
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:
     """Read a study from a file, or from a preset's name, and check it.
 
-    A file may build on a preset: `preset: lumbar`. A relative `data` in a file is relative to that file.
+    A file may build on a preset: `preset: lumbar`. Relative `data` and `held_out` start from that file.
 
     Args:
         source: path of a YAML file, or one of `PRESETS`.
@@ -199,8 +206,9 @@ def _read(source: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML{line}: mend it there.") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path} holds no settings: write `key: value` lines, such as `data: path/to/volumes`.")
-    if isinstance(settings.get("data"), str):
-        settings["data"] = str(path.parent / settings["data"])
+    for key in ("data", "held_out"):
+        if isinstance(settings.get(key), str):
+            settings[key] = str(path.parent / settings[key])
     return settings
 
 

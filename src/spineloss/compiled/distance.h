@@ -3,7 +3,7 @@
 
    Squared distances are exact axis by axis: d'(i) = min_j d(j) + (spacing (i - j))^2 (Saito and Toriwaki, Pattern
    Recognition 27, 1994). The j that is nearest grows with i, so the middle of a line is searched first and halves the
-   search of all that lie before and after it; sixteen lines are searched together, being near alike. */
+   search of all that lie before and after it; a vector of lines is searched together, being near alike. */
 #include <math.h>
 
 #include "vectors.h"
@@ -11,22 +11,13 @@
 #define FAR 1e30f /* no voxel of the other label is known */
 #define DEEPEST 64
 
-typedef int32_t eight __attribute__((vector_size(32)));
-typedef int32_t four __attribute__((vector_size(16)));
-
 INLINE int lesser(int a, int b) { return a < b ? a : b; }
 
-/* The least lane, by halves. */
+/* The least lane. */
 INLINE int least(bits v) {
-    eight a[2];
-    memcpy(a, &v, sizeof a);
-    eight smaller = a[0] < a[1];
-    a[0] = (smaller & a[0]) | (~smaller & a[1]);
-    four b[2];
-    memcpy(b, a, sizeof b);
-    four less = b[0] < b[1];
-    b[0] = (less & b[0]) | (~less & b[1]);
-    return lesser(lesser(b[0][0], b[0][1]), lesser(b[0][2], b[0][3]));
+    int32_t found = v[0];
+    for (int i = 1; i < LANES; i++) found = lesser(found, v[i]);
+    return found;
 }
 
 /* Along a contiguous row, run by run of one label. */
@@ -48,7 +39,7 @@ typedef struct {
     int low, high;   /* their nearest is between these */
 } range;
 
-/* Sixteen lines, `field` from one label and 0 on the other, along an axis. */
+/* A vector of lines, `field` from one label and 0 on the other, along an axis. */
 INLINE void along_lines(const vec *field, int top, int bottom, int length, float spacing, vec *nearest) {
     range waiting[DEEPEST] = {{top, bottom, 0, length - 1}};
     for (int count = 1; count;) {
@@ -71,7 +62,7 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
     }
 }
 
-/* Sixteen lines of the signed field, `stride` floats from voxel to voxel, in place. `room` holds three lines. */
+/* A vector of lines of the signed field, `stride` floats from voxel to voxel, in place. `room` holds three lines. */
 INLINE void across(float *field, int length, int64_t stride, float spacing, vec *room) {
     vec *own = room, *side = room + length, *nearest = room + 2 * length;
     for (int i = 0; i < length; i++) own[i] = load(field + i * stride);
@@ -95,7 +86,7 @@ INLINE void across(float *field, int length, int64_t stride, float spacing, vec 
 }
 
 /* Planes of a mask, along their rows and then their columns, into `field`, whose rows are padded to whole vectors. */
-EVERY_PROCESSOR void spineloss_distance_planes(const uint8_t *mask, int64_t planes, int64_t height, int64_t width,
+void KERNEL(spineloss_distance_planes)(const uint8_t *mask, int64_t planes, int64_t height, int64_t width,
                                                int64_t padded, float spacing_y, float spacing_x, float *room,
                                                float *field) {
     for (int64_t plane = 0; plane < planes; plane++, mask += height * width, field += height * padded) {
@@ -110,7 +101,7 @@ EVERY_PROCESSOR void spineloss_distance_planes(const uint8_t *mask, int64_t plan
 
 /* Rows `first` to `last` of every plane, across the planes, into distances in `out`, which is not padded. Where there
    is no other label the distance is 0. */
-EVERY_PROCESSOR void spineloss_distance_depth(float *field, int64_t depth, int64_t height, int64_t width,
+void KERNEL(spineloss_distance_depth)(float *field, int64_t depth, int64_t height, int64_t width,
                                               int64_t padded, int64_t first, int64_t last, float spacing_z,
                                               float *room, float *out) {
     for (int64_t y = first; y < last; y++) {

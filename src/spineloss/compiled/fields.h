@@ -1,7 +1,6 @@
 /* Sums of predictions weighed by distance maps, and their gradient: one pass each. */
 #include "functions.h"
 
-#define BLOCK 1024
 
 typedef struct {
     const float *first, *second; /* distance maps */
@@ -87,7 +86,7 @@ INLINE void slopes(term of, const float *logits, const float *target, fields f, 
 }
 
 /* Without a second map, sum(p d); with one, sum((p - y)^2 (|d|^power + |e|^power)). */
-EVERY_PROCESSOR void spineloss_field_sum(const float *logits, const float *target, const float *first,
+void KERNEL(spineloss_field_sum)(const float *logits, const float *target, const float *first,
                                          const float *second, float power, int64_t voxels, double *out) {
     if (!second) *out = sum(boundary_of, logits, logits, (fields){first, first, power}, voxels);
     else if (power == 2.0f) *out = sum(error_of, logits, target, (fields){first, second, 2.0f}, voxels);
@@ -95,7 +94,7 @@ EVERY_PROCESSOR void spineloss_field_sum(const float *logits, const float *targe
 }
 
 /* Their gradient to the logits, times `weight`. */
-EVERY_PROCESSOR void spineloss_field_slope(const float *logits, const float *target, const float *first,
+void KERNEL(spineloss_field_slope)(const float *logits, const float *target, const float *first,
                                            const float *second, float power, int64_t voxels, float weight,
                                            float *out) {
     if (!second) slopes(boundary_slope, logits, logits, (fields){first, first, power}, voxels, weight, out);

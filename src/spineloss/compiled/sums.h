@@ -9,7 +9,6 @@
    Floats add up within a block only, doubles beyond it. */
 #include "functions.h"
 
-#define BLOCK 1024
 #define MOST_GAMMAS 8
 
 /* 1 - exp(-c) for c >= 0; never 0, so that its logarithm is finite */
@@ -22,9 +21,6 @@ INLINE vec wrongness(vec c) {
     series = series * c + 1.0f;
     return select(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
 }
-
-/* log(1 + e) for e in (0, 1] */
-INLINE vec log1p_of(vec e) { return twice_artanh(e / (2.0f + e)); }
 
 INLINE vec entropy_of(vec x, vec y, sigmoid s) {
     return select(x > 0.0f, x, all(0.0f)) - x * y + log1p_of(s.e);
@@ -49,6 +45,11 @@ INLINE voxel soft_voxel(vec x, vec y, sigmoid s) {
     return (voxel){entropy, wrong, logarithm(wrong)};
 }
 
+/* (1 - exp(-c))^gamma; the square, which most focal losses ask for, needs no exponential. */
+INLINE vec focus(voxel v, float gamma) {
+    return gamma == 2.0f ? v.wrong * v.wrong : exponential(v.log_wrong * gamma);
+}
+
 /* How much of a voxel is looked at: its overlap, its cross-entropy too, or focal terms too, of a hard or any target. */
 enum { OVERLAP, ENTROPY, FOCAL_HARD, FOCAL_SOFT };
 
@@ -65,7 +66,7 @@ INLINE void add(vec x, vec y, int depth, const float *gammas, int count, vec *su
     }
     voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
     sums[3] += v.entropy;
-    for (int g = 0; g < count; g++) sums[4 + g] += exponential(v.log_wrong * gammas[g]) * v.entropy;
+    for (int g = 0; g < count; g++) sums[4 + g] += focus(v, gammas[g]) * v.entropy;
 }
 
 /* Of the sums weighed by `weights`, to the logit. */
@@ -80,7 +81,7 @@ INLINE vec slope_of(vec x, vec y, int depth, const float *gammas, int count, con
     /* d/dc of (1 - exp(-c))^gamma c */
     vec ratio = (1.0f - v.wrong) * v.entropy / (v.wrong + 1e-30f);
     for (int g = 0; g < count; g++)
-        factor += exponential(v.log_wrong * gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
+        factor += focus(v, gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
     return slope + error * factor;
 }
 
@@ -162,7 +163,7 @@ INLINE void slope_block(const block *b, int depth, const float *gammas, int coun
 
 /* The sums of a row of voxels, into `out` of 4 + count. A target is float, or else a byte a voxel. `entropy` and
    `count` say how much is wanted: no entropy is 0 there. */
-EVERY_PROCESSOR void spineloss_sums(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
+void KERNEL(spineloss_sums)(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
                                     const float *gammas, int count, double *out) {
     block b;
     memset(out, 0, sizeof(double) * (4 + count));
@@ -174,7 +175,7 @@ EVERY_PROCESSOR void spineloss_sums(const float *logits, const void *target, int
 }
 
 /* The gradient of the sums weighed by `weights`, 4 + count, to the logits of a row. */
-EVERY_PROCESSOR void spineloss_gradient(const float *logits, const void *target, int is_float, int64_t voxels,
+void KERNEL(spineloss_gradient)(const float *logits, const void *target, int is_float, int64_t voxels,
                                         int entropy, const float *gammas, int count, const float *weights,
                                         float *out) {
     block b;
