@@ -1,6 +1,6 @@
 """Greedy search beside the obvious way and a plain step, on real volumes, in one process.
 
-Run it on a quiet machine: .venv/bin/python benchmarks/greedy.py DATA [--steps 200]
+Run it on a quiet machine: .venv/bin/python benchmarks/greedy.py ../shared/data/lumbar
 """
 
 import argparse
@@ -8,8 +8,9 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -19,27 +20,28 @@ from lightning_fabric import Fabric
 from machine import describe, write
 from spineloss import network
 from spineloss.data import dataset
-from spineloss.data.batches import Augment, Batch, training_batches
+from spineloss.data.batches import Augment, Pair, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.losses import parse
 from spineloss.training.greedy import Greedy, Search, Values
-from spineloss.training.steps import Plain, Step
+from spineloss.training.steps import Plain
 
 GRID, WIDTH, BATCH, SEED = (16, 64, 64), 8, 2, 21
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # of the lumbar preset
 
 
-def obvious_trials(greedy: Greedy, batch: Batch, candidates: Sequence[Values]) -> list[float]:
+def obvious_trials(greedy: Greedy, pair: Pair, candidates: Sequence[Values]) -> list[float]:
     """Each candidate's score by a step of the network itself, which is then restored, and its optimiser."""
     model, optimiser = greedy.network, greedy.plain.optimiser.optimizer
     before = copy.deepcopy((model.state_dict(), optimiser.state_dict()))
-    scored = greedy.held_out or batch
-    scores = []
+    scored, scores = greedy.scored(pair), []
     for values in candidates:
-        replace(greedy.plain, loss=greedy.plain.loss.tuned(values))(batch)
+        replace(greedy.plain, loss=greedy.plain.loss.tuned(values))(pair.batch)
         with torch.no_grad():
             prediction = greedy.plain.network(scored.image).sigmoid()
-        squares = sum(share * (prediction - target.mask).double().square().mean() for share, target in scored.targets)
+        squares = sum(
+            share * (prediction - target.mask).double().square().mean() for share, target in scored.targets
+        )
         scores.append(math.sqrt(squares))
         model.load_state_dict(before[0])
         # A state that was loaded shares its tensors: without a copy the next trial would go on from this one.
@@ -47,11 +49,128 @@ def obvious_trials(greedy: Greedy, batch: Batch, candidates: Sequence[Values]) -
     return scores
 
 
-def obvious_step(greedy: Greedy, batch: Batch) -> Step:
-    """Try every candidate, then take the best one's step once more."""
-    candidates = greedy.candidates()
-    scores = obvious_trials(greedy, batch, candidates)
-    greedy.values = candidates[scores.index(min(scores))]
-    greedy.done += 1
-    seen = replace(greedy.plain, loss=greedy.plain.loss.tuned(greedy.values))(batch).loss
-    return Step(seen, dict(greedy.values))
+@dataclass(frozen=True)
+class Contest:
+    """A loss and a search, and on how many steps; the obvious way beside it, or not."""
+
+    loss: str
+    search: Search
+    steps: int
+    beside_obvious: bool = True
+
+
+CONTESTS = [
+    Contest("tversky", Search(), 200),
+    Contest("effectiveness", Search(), 12),
+    Contest("tversky", Search(moves="single"), 24, beside_obvious=False),
+    Contest("tversky", Search(every=4), 24, beside_obvious=False),
+    Contest("tversky", Search(every=4, moves="single"), 24, beside_obvious=False),
+    Contest("effectiveness", Search(every=8, moves="single"), 24, beside_obvious=False),
+]
+
+
+@dataclass
+class Times:
+    """Seconds of each step, and how the two ways agree."""
+
+    plain: list[float] = field(default_factory=list)
+    greedy: list[float] = field(default_factory=list)
+    obvious: list[float] = field(default_factory=list)
+    same: int = 0
+    difference: float = 0.0
+
+
+def steps_of(loss: str, search: Search) -> tuple[Greedy, Plain]:
+    """A greedy step, and a plain one of a network of its own with the same initial weights."""
+    fabric = Fabric(accelerator="cpu", devices=1)
+
+    def plain() -> Plain:
+        unet = network.build("unet", WIDTH, 1, GRID, SEED).to(memory_format=torch.channels_last_3d)
+        wrapped, optimiser = fabric.setup(unet, torch.optim.Adam(unet.parameters(), lr=0.001))
+        return Plain(wrapped, parse(loss), optimiser, fabric, None)
+
+    return Greedy(plain(), search, (SEED,)), plain()
+
+
+def real_pairs(data: Path) -> Iterator[Pair]:
+    """Augmented batches of the study's first fold of training cases, epoch after epoch."""
+    prepared = dataset.prepare(
+        data, grid=GRID, labels="all", target="merged", leave_out=(), cache=Cache(), progress=print
+    )
+    samples = list(prepared.samples.values())[:20]
+    for epoch in count(1):
+        yield from pairs(
+            training_batches(samples, size=BATCH, augment=AUGMENT, needs=frozenset(), key=(SEED, 0, epoch))
+        )
+
+
+def measure(contest: Contest, data: Path) -> Times:
+    """Both ways from the same state at every step, which the greedy one then takes."""
+    greedy, plain = steps_of(contest.loss, contest.search)
+    times = Times()
+    for pair in islice(real_pairs(data), contest.steps):
+        times.plain.append(seconds(partial(plain, pair.batch)))
+        if not contest.beside_obvious:
+            times.greedy.append(seconds(partial(greedy, pair)))
+            continue
+        candidates = greedy.candidates()
+        start = time.perf_counter()
+        obvious = obvious_trials(greedy, pair, candidates)
+        # It takes the winner's step once more.
+        times.obvious.append(time.perf_counter() - start + times.plain[-1])
+        start = time.perf_counter()
+        trials = greedy.trials(pair, candidates)
+        greedy.take(trials)
+        times.greedy.append(time.perf_counter() - start)
+        times.same += trials.best == obvious.index(min(obvious))
+        apart = (abs(one - other) / other for one, other in zip(trials.scores, obvious, strict=True))
+        times.difference = max(times.difference, *apart)
+    return times
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def row(contest: Contest, times: Times) -> str:
+    # A search of every n-th step is a mean over steps of two kinds.
+    plain, greedy = statistics.mean(times.plain[4:]), statistics.mean(times.greedy[4:])
+    cells = [f"`{contest.loss}`", f"`{contest.search}`", f"{1000 * plain:.0f}"]
+    cells.append(f"{1000 * greedy:.0f} ({greedy / plain:.1f}x)")
+    if contest.beside_obvious:
+        obvious = statistics.mean(times.obvious[4:])
+        cells += [f"{1000 * obvious:.0f} ({obvious / plain:.1f}x)", f"{times.same} of {contest.steps}"]
+        cells.append(f"{times.difference:.0e}")
+    return "| " + " | ".join([*cells, "", "", ""][:7]) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="the lumbar volumes")
+    data = parser.parse_args().data
+    rows = []
+    for contest in CONTESTS:
+        rows.append(row(contest, measure(contest, data)))
+        print(rows[-1], flush=True)
+    write(
+        "greedy.md",
+        [
+            "# Greedy search of a loss's parameters",
+            "",
+            "Mean time of consecutive training steps on real lumbar volumes, all in one process, each way in turn from the",
+            f"same state: grid {list(GRID)}, width {WIDTH}, {BATCH} cases a batch, Adam. {describe('torch')}",
+            "*Obvious*: a step of the network for each candidate, which is then restored, and the winner's once more.",
+            "*Same choice*: of both ways. *Difference*: the largest of a score, relative.",
+            "`.venv/bin/python benchmarks/greedy.py ../shared/data/lumbar`",
+            "",
+            "| loss | search | plain ms | greedy ms | obvious ms | same choice | difference |",
+            "|" + " --- |" * 7,
+            *rows,
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 from machine import describe, extra_memory, medians, write
 from spineloss import network
-from spineloss.data.batches import Batch, Target
+from spineloss.data.batches import Batch, Pair, Target
 from spineloss.learned.network import MetaLoss
 from spineloss.losses import parse
-from spineloss.training.meta import Online, Pair, batch_loss
+from spineloss.training.meta import Online, batch_loss
 from spineloss.training.steps import Plain
 
 SETTINGS = [  # width, shape

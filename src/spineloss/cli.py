@@ -215,14 +215,14 @@ def _print_table(folder: Path, epoch: str, format: str) -> None:
     from spineloss.study.controls import verdicts
     from spineloss.study.specification import load
     from spineloss.study.table import read_records, render, summarise
-    from spineloss.study.trajectories import read_trajectories, weights_in_words
+    from spineloss.study.trajectories import courses_in_words, read_trajectories
 
     records = read_records(folder)
     rows = summarise(records, epoch)
     study = load(folder / "study.yaml")
     # At each metric's own best epoch nothing can be concluded.
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
-    remarks = [*weights_in_words(read_trajectories(study, folder)), *concluded]
+    remarks = [*courses_in_words(read_trajectories(study, folder)), *concluded]
     print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 
@@ -231,7 +231,7 @@ def study_trajectories(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
 ) -> None:
-    """Draw the weights of each method with a weighting against the training step, a panel a fold.
+    """Draw how the weights or parameters of each method that adapts its loss went, a panel a fold.
 
     Example: [bold]spineloss study trajectories study/ -o pictures/[/bold]
     """

@@ -14,7 +14,7 @@ from spineloss.study.engine import run_study
 from spineloss.study.runs import Run
 from spineloss.study.specification import check
 from spineloss.study.table import read_records, render, summarise
-from spineloss.study.trajectories import draw_trajectories, read_trajectories, weights_in_words
+from spineloss.study.trajectories import courses_in_words, draw_trajectories, read_trajectories
 from study.test_engine import measured
 from study.test_table import make_run
 
@@ -148,7 +148,7 @@ def recorded(folder, fold, weights):
 def test_trajectories_in_words(tmp_path):
     recorded(tmp_path, 0, [0.5, 0.5, 0.25, 0.25])
     recorded(tmp_path, 1, [0.5, 0.7, 0.25, 0.05])
-    (line,) = weights_in_words(read_trajectories(study_of("v"), tmp_path))
+    (line,) = courses_in_words(read_trajectories(study_of("v"), tmp_path))
     assert line == (
         "B/COV: weights from the first epoch to the last (mean): "
         "dice 0.550 to 0.200 (0.375), boundary 0.450 to 0.800 (0.625)"

@@ -1,16 +1,16 @@
 import copy
-import math
+from dataclasses import replace
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 
-from greedy import obvious_step, obvious_trials
-from spineloss.data.batches import Batch, Target
+from greedy import obvious_trials
+from spineloss.data.batches import Batch, Pair, Target
 from spineloss.errors import UserError
 from spineloss.losses import parse
 from spineloss.training.gradients import Forward, span
-from spineloss.training.greedy import Greedy, Search
+from spineloss.training.greedy import Greedy, Search, distance
 from spineloss.training.greedy import parse as parse_search
 from spineloss.training.steps import LossNotFinite, Plain
 
@@ -37,14 +37,14 @@ def network_of(norm, channels=1):
     )
 
 
-def greedy_of(text, search=None, norm=None, clip=None, held_out=None, channels=1):
+def greedy_of(text, search=None, norm=None, clip=None, channels=1, optimiser=torch.optim.Adam):
     """A greedy step of a small network in double precision."""
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu")
     network = network_of(norm or torch.nn.InstanceNorm3d(4), channels).double()
-    wrapped, optimiser = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=0.02))
+    wrapped, optimiser = fabric.setup(network, optimiser(network.parameters(), lr=0.02))
     plain = Plain(wrapped, parse(text), optimiser, fabric, clip)
-    return Greedy(plain, search or Search(), (21, 0), held_out)
+    return Greedy(plain, search or Search(), (21, 0))
 
 
 def batch_of(number, shares=(1.0,), shape=SHAPE):
@@ -56,18 +56,174 @@ def batch_of(number, shares=(1.0,), shape=SHAPE):
     return Batch(image, tuple((share, Target(mask, TWO, {})) for share, mask in zip(shares, masks, strict=True)))
 
 
+def pairs_of(count, **kwargs):
+    return [Pair(batch_of(number, **kwargs), batch_of(number + 100, **kwargs)) for number in range(count)]
+
+
 def weights(greedy):
     return torch.cat([value.flatten().clone() for value in greedy.network.state_dict().values()])
 
 
-def assert_as_obvious(batches, *args, **kwargs):
-    """The same scores, choices and networks as by trying, restoring and doing it again."""
+def assert_as_obvious(pairs, *args, **kwargs):
+    """The same scores and choices as by stepping, restoring and stepping again; the network ends the same too."""
     greedy, other = greedy_of(*args, **kwargs), greedy_of(*args, **kwargs)
-    for batch in batches:
+    for pair in pairs:
         candidates = greedy.candidates()
-        trials = greedy.trials(batch, candidates)
-        assert trials.scores == pytest.approx(obvious_trials(other, batch, candidates), rel=1e-9)
+        before = weights(greedy)
+        trials = greedy.trials(pair, candidates)
+        assert torch.equal(weights(greedy), before)
+        expected = obvious_trials(other, pair, candidates)
+        assert trials.scores == pytest.approx(expected, rel=1e-9)
+        assert trials.best == expected.index(min(expected))
         greedy.take(trials)
-        obvious_step(other, batch)
-        assert greedy.values == other.values
+        replace(other.plain, loss=other.plain.loss.tuned(candidates[trials.best]))(pair.batch)
+        other.values, other.done = greedy.values, greedy.done
         torch.testing.assert_close(weights(greedy), weights(other), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("text", LOSSES)
+def test_trials_equal_steps_that_are_taken_and_undone(text):
+    assert_as_obvious(pairs_of(2), text)
+
+
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.AdamW])
+def test_of_any_optimiser(optimiser):
+    assert_as_obvious(pairs_of(3), "tversky", optimiser=optimiser)
+
+
+def test_clipped_mixed_scored_on_the_next_batch_and_with_running_statistics():
+    assert_as_obvious(pairs_of(3), "tversky", clip=0.01)
+    assert_as_obvious(pairs_of(3, shares=(0.8, 0.2)), "tversky")
+    assert_as_obvious(pairs_of(3), "tversky", Search(score="next"))
+    assert_as_obvious(pairs_of(2, shape=(2, 2, 4, 6, 8)), "effectiveness", channels=2)
+
+
+def test_the_score_is_the_distance_of_prediction_and_target():
+    logits = torch.zeros(1, 1, 2, 2)
+    first, second = (Target(torch.tensor(mask).view(1, 1, 2, 2), TWO, {}) for mask in ([1.0] * 4, [0.5] * 4))
+    assert distance(logits, [(1.0, first)]).item() == pytest.approx(0.5)
+    # sqrt(0.25 * 0.5^2 + 0.75 * 0^2)
+    assert distance(logits, [(0.25, first), (0.75, second)]).item() == pytest.approx(0.25)
+
+
+def test_the_best_candidate_is_taken_and_recorded():
+    greedy = greedy_of("tversky")
+    for pair in pairs_of(4):
+        trials = greedy.trials(pair, greedy.candidates())
+        step = greedy(pair)
+        assert step.record == trials.candidates[trials.scores.index(min(trials.scores))] == greedy.values
+        assert step.loss == trials.losses[trials.best]
+
+
+def test_a_search_of_every_third_step_leaves_the_values_between():
+    greedy = greedy_of("tversky", Search(every=3, score="random"))
+    found = [greedy(pair).record for pair in pairs_of(7)]
+    assert found[0] == found[1] == found[2] and found[3] == found[4] == found[5]
+    assert len({tuple(record.values()) for record in found}) > 1
+
+
+def test_random_choices_are_a_function_of_the_key():
+    search = Search(score="random")
+    first, second = ([greedy(pair).record for pair in pairs_of(6)] for greedy in (
+        greedy_of("tversky", search), greedy_of("tversky", search)
+    ))  # fmt: skip
+    assert first == second and len({tuple(record.values()) for record in first}) > 3
+
+
+def test_a_state_given_back_goes_on_alike():
+    whole, half, rest = (greedy_of("effectiveness", Search(every=2, moves="single")) for _ in range(3))
+    pairs = pairs_of(4)
+    expected = [whole(pair).record for pair in pairs]
+    found = [half(pair).record for pair in pairs[:2]]
+    rest.network.load_state_dict(half.network.state_dict())
+    rest.plain.optimiser.load_state_dict(copy.deepcopy(half.plain.optimiser.state_dict()))
+    rest.load(copy.deepcopy(half.state()))
+    found += [rest(pair).record for pair in pairs[2:]]
+    assert found == expected
+    assert torch.equal(weights(rest), weights(whole))
+
+
+def test_single_moves_change_one_parameter_at_a_time():
+    parameters = parse("effectiveness").tunable()
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    found = Search(moves="single").candidates(values, parameters)
+    assert len(found) == 7
+    assert all(sum(tried[name] != values[name] for name in values) == 1 for tried in found[1:])
+
+
+def test_candidates_stay_in_their_ranges_and_keep_their_total():
+    parameters = parse("tversky").tunable()
+    assert Search().candidates({"alpha": 10.0, "beta": 0.0}, parameters) == [
+        {"alpha": 10.0, "beta": 0.0}, {"alpha": 9.0, "beta": 0.0},
+    ]  # fmt: skip
+    for tried in Search(total="kept").candidates({"alpha": 0.7, "beta": 0.3}, parameters):
+        assert tried["alpha"] + tried["beta"] == pytest.approx(1.0)
+
+
+def test_a_loss_that_is_not_finite_is_told():
+    greedy = greedy_of("tversky")
+    pair = pairs_of(1)[0]
+    broken = Batch(pair.batch.image * float("nan"), pair.batch.targets)
+    with pytest.raises(LossNotFinite):
+        greedy(Pair(broken, pair.other))
+
+
+@pytest.mark.parametrize(
+    ("text", "loss", "told"),
+    [
+        ("greedy", "dice", "has none"),
+        ("greedy(total=kept)", "focal", "alpha and beta"),
+        ("greedy(up=1)", "tversky", "up=1 is out of range"),
+        ("greedy(down=0)", "tversky", "down=0 is out of range"),
+        ("greedy(every=0)", "tversky", "every=0 is out of range"),
+        ("greedy(moves=all)", "tversky", "moves=all is unknown"),
+        ("greedy(often=1)", "tversky", "often"),
+    ],
+)
+def test_mistakes_are_told(text, loss, told):
+    with pytest.raises(UserError, match=told):
+        parse_search(text).check(parse(loss))
+
+
+def test_a_search_is_a_text():
+    search = Search(every=4, moves="single", score="next")
+    assert parse_search(str(search)) == search
+
+
+def test_few_backward_passes_serve_every_candidate():
+    """Of region losses all slopes of a sample lie in a plane: two passes a sample."""
+    batch = batch_of(0)
+    greedy = greedy_of("tversky")
+    forward = Forward(greedy.network, batch.image, greedy.plain.fabric)
+    candidates = greedy.candidates()
+    _, slopes = greedy._slopes(forward.logits, batch, candidates)
+    assert len(slopes) == 9 and len(forward.gradients(slopes).basis) <= 2 * len(batch.image)
+
+
+class HalfPrecision:
+    """What Fabric's half precision does with gradients, in full precision: it scales them."""
+
+    def __init__(self):
+        self.scaler = self
+
+    def scale(self, value):
+        return 1024.0 * value
+
+
+def test_gradients_scaled_for_half_precision_are_the_same():
+    batch = batch_of(0)
+    found = []
+    for scaled in (False, True):
+        greedy = greedy_of("tversky")
+        fabric = greedy.plain.fabric
+        if scaled:
+            fabric.strategy.precision.scaler = HalfPrecision()
+        forward = Forward(greedy.network, batch.image, fabric)
+        _, slopes = greedy._slopes(forward.logits, batch, greedy.candidates())
+        found.append(torch.cat([part.flatten() for part in forward.gradients(slopes).of(3)]))
+    torch.testing.assert_close(*found)
+
+
+def test_a_basis_of_nothing_is_one_vector_of_zeros():
+    basis, coordinates = span(torch.zeros(3, 5), 1e-5)
+    assert basis.shape == (1, 5) and not (coordinates @ basis).any()

@@ -4,10 +4,10 @@ from lightning_fabric import Fabric
 from torch.func import functional_call
 
 from spineloss import network
-from spineloss.data.batches import Batch, Target
+from spineloss.data.batches import Batch, Target, pairs
 from spineloss.learned.network import MetaLoss
 from spineloss.losses import parse
-from spineloss.training.meta import Online, batch_loss, pairs, step_slope
+from spineloss.training.meta import Online, batch_loss, step_slope
 from spineloss.training.steps import Plain
 
 SHAPE = (2, 1, 16, 16, 32)

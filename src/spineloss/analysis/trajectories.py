@@ -22,6 +22,16 @@ class Trajectory:
         """The weights of each step, by term."""
         return [recorded_weights(row) for row in self.rows]
 
+    @property
+    def parameters(self) -> list[dict[str, float]]:
+        """The loss's parameters of each step, by name; none where its terms were weighed."""
+        return [] if any(self.weights) else self.rows
+
+    @property
+    def course(self) -> tuple[str, list[dict[str, float]]]:
+        """What changed, `weight` or `parameter`, and its values of each step."""
+        return ("weight", self.weights) if any(self.weights) else ("parameter", self.rows)
+
 
 def read_trajectory(path: Path) -> Trajectory:
     """The trajectory of a run.
@@ -33,7 +43,7 @@ def read_trajectory(path: Path) -> Trajectory:
         UserError: the file is missing, or is not a record of steps.
     """
     if not path.exists():
-        raise UserError(f"{path} is missing: only a method with a weighting records its steps.")
+        raise UserError(f"{path} is missing: only a method with a weighting or a tuning records its steps.")
     with path.open(newline="", encoding="utf-8") as file:
         found = list(csv.DictReader(file))
     try:

@@ -1,6 +1,6 @@
 """Training batches: shuffled, augmented, mixed, with the target's distance map where the loss needs one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,18 @@ class Batch:
         return Batch(self.image.to(device), moved)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A batch to step on, and another to judge the step by."""
+
+    batch: Batch
+    other: Batch
+
+    def to(self, device: torch.device) -> "Pair":
+        """The same pair on `device`."""
+        return Pair(self.batch.to(device), self.other.to(device))
+
+
 def training_batches(
     samples: Sequence[Sample],
     *,
@@ -77,6 +89,16 @@ def training_batches(
     for start in range(0, len(samples), size):
         chosen = [samples[index] for index in order[start : start + size]]
         yield _mix(_collate(chosen, augment, needs, key), augment, key, chosen[0].case)
+
+
+def pairs(batches: Iterable[Batch]) -> Iterator[Pair]:
+    """Each batch of an epoch with the next one, which shares no case with it, and the last with the first."""
+    remaining = iter(batches)
+    first = previous = next(remaining)
+    for batch in remaining:
+        yield Pair(previous, batch)
+        previous = batch
+    yield Pair(previous, first)
 
 
 def _collate(

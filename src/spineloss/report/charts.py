@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spineloss.analysis.ranking import Ranking
-from spineloss.analysis.trajectory_figures import draw_weights
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
-from spineloss.study.trajectories import read_trajectories
+from spineloss.study.trajectories import figures
 
 INK = "#010203"  # becomes the page's own text colour, light or dark
 # Okabe and Ito's colours, which the colour-blind tell apart; lines also differ by their dashes.
@@ -96,14 +95,11 @@ def curves(content: Content, column: str) -> Figure:
 
 
 def trajectories(content: Content) -> dict[str, Figure]:
-    """Method -> its weights against the training step, a panel a fold (the seed's Fig. 8.6)."""
+    """Method -> its weights or parameters against the training step, a panel a fold (the seed's Figs. 8.5, 8.6)."""
     ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
     clear = ("axes.facecolor", "figure.facecolor", "legend.facecolor")
     with matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none")):
-        return {
-            method: draw_weights({f"fold {fold}": found for fold, found in folds.items()}, _short(method))
-            for method, folds in read_trajectories(content.study, content.folder).items()
-        }
+        return dict(figures(content.study, content.folder))
 
 
 def ranks(ranking: Ranking, metric: str) -> Figure:

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from spineloss import network
 from spineloss.data import dataset
-from spineloss.data.batches import Augment, Batch, training_batches
+from spineloss.data.batches import Augment, Batch, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
@@ -26,7 +26,7 @@ from spineloss.search.split import split
 from spineloss.seeding import seed_of
 from spineloss.training.loop import Settings as TrainingSettings
 from spineloss.training.loop import Training
-from spineloss.training.meta import Online, pairs
+from spineloss.training.meta import Online
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 

@@ -1,8 +1,8 @@
-"""What a trial trains with, and the controls that tell whether adapting the weights is what helped."""
+"""What a trial trains with, and the controls that tell whether adapting the loss is what helped."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spineloss import weighting
 from spineloss.analysis.sentences import caution
@@ -12,8 +12,10 @@ from spineloss.losses import Compound, Loss, WeightedSum, parse
 from spineloss.metrics import METRICS
 from spineloss.study.comparison import FairEpoch, compare_study
 from spineloss.study.runs import Run
-from spineloss.study.specification import Study, Trial
+from spineloss.study.specification import Method, Study, Trial
 from spineloss.study.table import Record
+from spineloss.training import greedy
+from spineloss.training.greedy import Search
 from spineloss.weighting import Policy, Shuffled, Terms
 
 DECISIVE = "dice"
@@ -21,21 +23,23 @@ DECISIVE = "dice"
 
 @dataclass(frozen=True)
 class Recipe:
-    """The loss of a run, and the policy that weighs its terms while training, if any."""
+    """The loss of a run, and what changes it while training, if anything: its terms' weights, or its parameters."""
 
     loss: Loss
     policy: Policy | None = None
+    search: Search | None = None
 
     def told(self) -> list[str]:
         """Its parts as texts: the same texts train the same network."""
-        return [str(part) for part in (self.loss, self.policy) if part is not None]
+        return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
 
 
 def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int]) -> Recipe:
     """What a trial trains with.
 
     The random control takes the adaptive run's own weights in a random order: their mean and spread are the same,
-    their timing is lost. The average control holds their mean over the run fixed.
+    their timing is lost. Of a tuning it takes a random change each step. The average control holds the mean of the
+    adaptive run's own weights or parameters over the run fixed.
 
     Args:
         trial: a method, or a control of one.
@@ -45,6 +49,8 @@ def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int,
         key: (seed, fold).
     """
     loss = parse(trial.method.loss)
+    if trial.method.tuning is not None:
+        return _tuned(trial, loss, adaptive)
     if trial.method.weighting is None:
         return Recipe(loss)
     if trial.control is None:
@@ -57,9 +63,18 @@ def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int,
     return Recipe(loss, Shuffled(weights, key))
 
 
+def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:
+    search = greedy.parse(trial.method.tuning)
+    if trial.control is None:
+        return Recipe(loss, search=search)
+    if trial.control == "random":
+        return Recipe(loss, search=replace(search, score="random"))
+    return Recipe(loss.tuned(_average(read_trajectory(adaptive.steps).parameters)))
+
+
 def needs_adaptive(trial: Trial) -> bool:
-    """Whether a trial reads the weights of its method's own run, which then comes first."""
-    return trial.control in ("random", "average")
+    """Whether a trial reads the trajectory of its method's own run, which then comes first."""
+    return trial.control == "average" or (trial.control == "random" and trial.method.adapts == "weights")
 
 
 def _average(weights: Sequence[Terms]) -> Terms:
@@ -84,17 +99,17 @@ def verdicts(study: Study, records: Sequence[Record], epoch: FairEpoch) -> list[
         both = [record for record in records if record.method in (method, trial.name)]
         if trial.control == "average" and len({record.method for record in both}) == 2:
             (result,) = compare_study(both, [DECISIVE], reference=trial.name, epoch=epoch)
-            found.append(_sentence(method, result.comparison.pairs[method]))
+            found.append(_sentence(trial.method, result.comparison.pairs[method]))
     return found
 
 
-def _sentence(method: str, pair: Pair) -> str:
+def _sentence(method: Method, pair: Pair) -> str:
     scale = METRICS[DECISIVE].scale
     low, high = scale * pair.interval.low, scale * pair.interval.high
     verdict = {"better": "beat", "worse": "was worse than"}.get(pair.verdict, "did not beat")
     doubt = caution(pair)
     return (
-        f"{method} {verdict} its own average weights held fixed: {scale * pair.mean:+.2f} points of "
+        f"{method.name} {verdict} its own average {method.adapts} held fixed: {scale * pair.mean:+.2f} points of "
         f"{METRICS[DECISIVE].title} over {pair.cases} cases (95 % interval {low:+.2f} to {high:+.2f}, "
         f"Wilcoxon p = {pair.p:.2g}){f'; {doubt}' if doubt else ''}"
     )

@@ -136,7 +136,7 @@ def _run(
     place: dict[str, Any] = {"method": trial.name, "order": order, "fold": fold}
     adaptive = Run.of(folder, trial.method.name, fold)
     if needs_adaptive(trial) and adaptive.record()["status"] != "done":
-        reason = f"{trial.method.name}, whose weights it takes, is not trained"
+        reason = f"{trial.method.name}, whose {trial.method.adapts} it takes, is not trained"
         run.write_record(place | {"status": "failed", "reason": reason})
         yield Event(trial.name, fold, study.epochs, reason=reason)
         return
@@ -146,6 +146,7 @@ def _run(
     record = place | {
         "loss": str(chosen.loss),
         "weighting": trial.method.weighting,
+        "tuning": trial.method.tuning,
         "control": trial.control,
         "signature": signature(study.training(), *chosen.told(), fold, data.digest),
         "specification": study.training(),
@@ -212,6 +213,7 @@ def _training(
         chosen.loss,
         Settings(study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)),
         chosen.policy,
+        chosen.search,
         batches=lambda epoch: training_batches(
             train, size=study.batch, augment=augment, needs=chosen.loss.needs, key=(study.seed, fold, epoch)
         ),

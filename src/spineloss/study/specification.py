@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -31,15 +31,16 @@ class AugmentSettings(Settings):
 
 
 class Method(Settings):
-    """A loss, by its text, and how its terms are weighed: what a study compares.
+    """A loss, by its text, and how it changes while training: what a study compares.
 
-    `weighting` is the text of a policy, whose prior are the loss's own weights. `controls` adds three trials that
-    tell whether adapting the weights is what helped.
+    `weighting` is the text of a policy, whose prior are the loss's own weights; `tuning` that of a search of the
+    loss's parameters, which starts from its own. `controls` adds trials that tell whether adapting is what helped.
     """
 
     loss: str
     name: str = ""
     weighting: str | None = None
+    tuning: str | None = None
     controls: bool = False
 
     @model_validator(mode="before")
@@ -47,7 +48,7 @@ class Method(Settings):
     def _from_text(cls, value: Any) -> Any:
         value = {"loss": value} if isinstance(value, str) else value
         if isinstance(value, dict) and "loss" in value:
-            named = " / ".join(str(value[key]) for key in ("loss", "weighting") if value.get(key))
+            named = " / ".join(str(value[key]) for key in ("loss", "weighting", "tuning") if value.get(key))
             return {"name": named, **value}
         return value
 
@@ -66,6 +67,25 @@ class Method(Settings):
             raise ValueError("a method's name must not be empty")
         return name
 
+    @property
+    def adapts(self) -> Literal["weights", "parameters"] | None:
+        """What of its loss changes while training."""
+        if self.tuning is not None:
+            return "parameters"
+        return None if self.weighting is None else "weights"
+
+    @model_validator(mode="after")
+    def _can_be_tuned(self) -> "Method":
+        from spineloss.losses import parse
+        from spineloss.training.greedy import parse as parse_search
+
+        if self.tuning is None:
+            return self
+        if self.weighting is not None:
+            raise ValueError(f"{self.name}: it has a weighting and a tuning; a run can have one of them")
+        parse_search(self.tuning).check(parse(self.loss))
+        return self
+
     @model_validator(mode="after")
     def _can_be_weighed(self) -> "Method":
         from spineloss.losses import WeightedSum, parse
@@ -73,8 +93,8 @@ class Method(Settings):
         from spineloss.weighting import parse as parse_weighting
 
         policy = None if self.weighting is None else parse_weighting(self.weighting, epoch=1, run=1)
-        if self.controls and (policy is None or isinstance(policy, Static)):
-            raise ValueError(f"{self.name}: controls are of an adaptive weighting, and it has none")
+        if self.controls and (self.adapts is None or isinstance(policy, Static)):
+            raise ValueError(f"{self.name}: controls are of an adaptive weighting or a tuning, and it has none")
         if policy is None:
             return self
         loss = parse(self.loss)
@@ -88,14 +108,19 @@ class Method(Settings):
 
 
 Control = Literal["uniform", "random", "average"]
+CONTROLS: dict[str, tuple[Control, ...]] = {
+    "weights": ("uniform", "random", "average"),
+    "parameters": ("random", "average"),
+}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One row of the table: a method, or a control of it, trained with the same terms but other weights.
+    """One row of the table: a method, or a control of it, trained with the same loss but otherwise adapted.
 
-    `uniform` weights are equal, `random` ones are the method's own in a random order, `average` ones are the mean
-    of the method's own, held fixed.
+    Weights that are `uniform` are equal, `random` ones are the method's own in a random order; of parameters, each
+    step takes a random change of those that the method would try. `average` ones are the mean of the method's own,
+    held fixed.
     """
 
     method: Method
@@ -104,7 +129,7 @@ class Trial:
     @property
     def name(self) -> str:
         """What it is shown by."""
-        return f"{self.method.name} ({self.control} weights)" if self.control else self.method.name
+        return f"{self.method.name} ({self.control} {self.method.adapts})" if self.control else self.method.name
 
 
 class Study(Settings):
@@ -140,7 +165,7 @@ class Study(Settings):
         return tuple(
             Trial(method, control)
             for method in self.methods
-            for control in (None, *(get_args(Control) if method.controls else ()))
+            for control in (None, *(CONTROLS[method.adapts] if method.controls and method.adapts else ()))
         )
 
     @model_validator(mode="after")

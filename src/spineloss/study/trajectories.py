@@ -1,13 +1,17 @@
-"""How the weights of a study's methods went while training, in words and as pictures."""
+"""How the weights and parameters of a study's methods went while training, in words and as pictures."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from spineloss.analysis.trajectories import Trajectory, read_trajectory
-from spineloss.analysis.trajectory_figures import draw_weights
+from spineloss.analysis.trajectory_figures import draw_course, draw_paths
 from spineloss.errors import UserError
 from spineloss.files import write_atomically
+from spineloss.losses import parse
+from spineloss.losses.region import Region
 from spineloss.study.runs import Run, folder_name
 from spineloss.study.specification import Study, load
 from spineloss.weighting import Terms
@@ -16,22 +20,26 @@ DOTS_PER_INCH = 150
 
 
 def read_trajectories(study: Study, folder: Path) -> dict[str, dict[int, Trajectory]]:
-    """Method -> fold -> trajectory, of every method with a weighting and every fold begun."""
+    """Method -> fold -> trajectory, of every method that adapts its loss and every fold begun."""
     found = {}
     for method in study.methods:
         runs = {fold: Run.of(folder, method.name, fold) for fold in range(study.folds)}
         begun = {fold: read_trajectory(run.steps) for fold, run in runs.items() if run.steps.exists()}
-        if method.weighting is not None and begun:
+        if method.adapts and begun:
             found[method.name] = begun
     return found
 
 
-def weights_in_words(trajectories: Mapping[str, Mapping[int, Trajectory]]) -> list[str]:
-    """A line a method: each term's mean weight in the first epoch, in the last one, and over the run."""
+def courses_in_words(trajectories: Mapping[str, Mapping[int, Trajectory]]) -> list[str]:
+    """A line a method: each weight or parameter, its mean in the first epoch, in the last one, and over the run."""
     return [
-        f"{method}: weights from the first epoch to the last (mean): {_course(list(folds.values()))}"
+        f"{method}: {_what(folds)}s from the first epoch to the last (mean): {_course(list(folds.values()))}"
         for method, folds in trajectories.items()
     ]
+
+
+def _what(folds: Mapping[int, Trajectory]) -> str:
+    return next(iter(folds.values())).course[0]
 
 
 def _course(folds: Sequence[Trajectory]) -> str:
@@ -43,30 +51,48 @@ def _mean(folds: Sequence[Trajectory], first: bool = False, last: bool = False) 
     rows = [
         row
         for fold in folds
-        for epoch, row in zip(fold.epochs, fold.weights, strict=True)
+        for epoch, row in zip(fold.epochs, fold.course[1], strict=True)
         if not (first and epoch > fold.epochs[0]) and not (last and epoch < fold.epochs[-1])
     ]
     return {term: math.fsum(row[term] for row in rows) / len(rows) for term in rows[0]}
 
 
+def figures(study: Study, folder: Path) -> Iterator[tuple[str, Figure]]:
+    """The name and the picture of each method's course, and of its path where its loss is a point (a, b).
+
+    Args:
+        study: whose methods they are.
+        folder: the study's.
+    """
+    losses = {method.name: method.loss for method in study.methods}
+    for method, folds in read_trajectories(study, folder).items():
+        yield method, draw_course({f"fold {fold}": found for fold, found in folds.items()}, method)
+        loss = parse(losses[method])
+        if _what(folds) == "parameter" and isinstance(loss, Region):
+            paths = {
+                f"fold {fold}": [loss.tuned(row).plane for row in found.parameters]
+                for fold, found in folds.items()
+            }
+            yield f"{method} on the plane", draw_paths(paths, f"{method} on the plane of T(a, b)")
+
+
 def draw_trajectories(folder: Path, output: Path) -> Iterator[Path]:
-    """Draw the weights of each method that has some, a panel a fold, as PNG files in `output`.
+    """Draw how each method's weights or parameters went, a panel a fold, as PNG files in `output`.
 
     Args:
         folder: the study's.
         output: made if it is not there.
 
     Raises:
-        UserError: no study is there, or none of its methods has a weighting and a run begun.
+        UserError: no study is there, or none of its methods adapts and has a run begun.
     """
     path = folder / "study.yaml"
     if not path.exists():
         raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
-    trajectories = read_trajectories(load(path), folder)
-    if not trajectories:
-        raise UserError(f"{folder} has no weights to draw: train a method with a `weighting` first.")
-    for method, folds in trajectories.items():
-        figure = draw_weights({f"fold {fold}": found for fold, found in folds.items()}, method)
-        picture = output / f"{folder_name(method)}.png"
+    pictures = list(figures(load(path), folder))
+    if not pictures:
+        raise UserError(f"{folder} has nothing to draw: train a method with a `weighting` or a `tuning` first.")
+    for name, figure in pictures:
+        picture = output / f"{folder_name(name)}.png"
         write_atomically(picture, lambda to, figure=figure: figure.savefig(to, format="png", dpi=DOTS_PER_INCH))
         yield picture

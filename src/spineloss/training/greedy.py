@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
-from spineloss.data.batches import Batch, Target
+from spineloss.data.batches import Batch, Pair, Target
 from spineloss.errors import UserError
 from spineloss.evidence import Evidence
 from spineloss.grammar import Text
@@ -20,7 +20,7 @@ from spineloss.training.steps import LossNotFinite, Plain, Step
 
 Values = dict[str, float]
 Moves = Literal["product", "single"]
-Score = Literal["train", "held_out", "random"]
+Score = Literal["train", "next", "random"]
 Total = Literal["free", "kept"]
 
 
@@ -34,8 +34,8 @@ class Search:
         every: steps from one search to the next, at least 1; the parameters stay as they are in between.
         moves: `product` tries every combination of actions on all parameters, 3^p; `single` changes one parameter
             at a time, 1 + 2p.
-        score: what a trial is judged by: the batch it was trained on (`train`, as published), one `held_out` of
-            training, or nothing: a `random` one is taken, the control.
+        score: what a trial is judged by: the batch it was trained on (`train`, as published), the `next` one,
+            or nothing: a `random` one is taken, the control.
         total: `kept` scales alpha and beta so that their sum stays.
 
     References:
@@ -163,37 +163,33 @@ class Greedy:
         plain: the step; its loss has the values that the search starts from.
         search: what is tried.
         key: of the random choice.
-        held_out: what a `held_out` score is taken on.
 
     Raises:
         UserError: the loss has nothing to search.
     """
 
-    def __init__(
-        self, plain: Plain, search: Search, key: tuple[int | str, ...], held_out: Batch | None = None
-    ) -> None:
+    def __init__(self, plain: Plain, search: Search, key: tuple[int | str, ...]) -> None:
         search.check(plain.loss)
         self.plain = plain
         self.search = search
         self.key = key
-        self.held_out = held_out
         self.network = plain.network.module
         self.rehearsal = Rehearsal(self.network, plain.optimiser.optimizer, plain.clip_gradient)
         self.parameters = plain.loss.tunable()
         self.values: Values = {name: parameter.default for name, parameter in self.parameters.items()}
         self.done = 0
 
-    def __call__(self, batch: Batch) -> Step:
-        """Take one step; the record holds the value of each parameter that it was taken with.
+    def __call__(self, pair: Pair) -> Step:
+        """Take one step on the pair's batch; the record holds each parameter's value that it was taken with.
 
         Raises:
             LossNotFinite: the loss is NaN or infinite; the step is not taken.
         """
         candidates = self.candidates()
         if len(candidates) == 1:
-            loss = replace(self.plain, loss=self._loss(candidates[0]))(batch).loss
+            loss = replace(self.plain, loss=self._loss(candidates[0]))(pair.batch).loss
             return self._done(candidates[0], loss)
-        return self.take(self.trials(batch, candidates))
+        return self.take(self.trials(pair, candidates))
 
     def candidates(self) -> list[Values]:
         """What the next step tries: one candidate, if it does not search."""
@@ -204,17 +200,20 @@ class Greedy:
             return [found[generator(*self.key, self.done, "greedy").integers(len(found))]]
         return found
 
-    def trials(self, batch: Batch, candidates: Sequence[Values]) -> Trials:
+    def scored(self, pair: Pair) -> Batch:
+        """The batch of a pair that trials are judged by."""
+        return pair.other if self.search.score == "next" else pair.batch
+
+    def trials(self, pair: Pair, candidates: Sequence[Values]) -> Trials:
         """Try each candidate; neither the parameters nor the optimiser change.
 
         Raises:
             LossNotFinite: a candidate's loss is NaN or infinite.
         """
-        forward = Forward(self.network, batch.image, self.plain.fabric)
-        losses, slopes = self._slopes(forward.logits, batch, candidates)
+        forward = Forward(self.network, pair.batch.image, self.plain.fabric)
+        losses, slopes = self._slopes(forward.logits, pair.batch, candidates)
         gradients = forward.gradients(slopes)
-        scored = self.held_out or batch
-        scores = []
+        scored, scores = self.scored(pair), []
         for number in range(len(candidates)):
             self.rehearsal.step(gradients.of(number))
             with self.plain.fabric.autocast():

@@ -9,9 +9,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from spineloss.data.batches import Batch
+from spineloss.data.batches import Batch, pairs
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
+from spineloss.training.greedy import Greedy, Search
 from spineloss.training.steps import Plain, Weighted
 from spineloss.training.validation import Validation
 from spineloss.weighting import Policy
@@ -67,6 +68,7 @@ class Training:
         loss: the loss.
         settings: see `Settings`.
         policy: weighs the loss's terms while training; without one their weights stay.
+        search: changes the loss's parameters while training; without one they stay. There is no policy then.
         batches: from the epoch's number to its batches.
         validate: scores the network.
         fabric: device and precision.
@@ -78,6 +80,7 @@ class Training:
         loss: Loss,
         settings: Settings,
         policy: Policy | None = None,
+        search: Search | None = None,
         *,
         batches: Callable[[int], Iterator[Batch]],
         validate: Callable[[nn.Module], Validation],
@@ -92,7 +95,11 @@ class Training:
         self.fabric = fabric
         wrapped, optimiser = fabric.setup(self.network, self.optimiser)
         plain = Plain(wrapped, loss.to(fabric.device), optimiser, fabric, settings.clip_gradient)
-        self.step = plain if policy is None else Weighted(plain, policy)
+        if search is not None:
+            self.step = Greedy(plain, search, (*settings.key, "greedy"))
+            self.batches = lambda epoch: pairs(batches(epoch))
+        else:
+            self.step = plain if policy is None else Weighted(plain, policy)
         self.done = 0
 
     def state(self) -> dict[str, Any]:

@@ -1,37 +1,13 @@
 """A step that learns its own loss: down the exact slope of what another batch says of the step."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.func import functional_call, jvp
 
-from spineloss.data.batches import Batch
+from spineloss.data.batches import Batch, Pair
 from spineloss.losses import Loss
 from spineloss.training.steps import Plain, Step
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A batch to step on, and another to judge the step by."""
-
-    batch: Batch
-    other: Batch
-
-    def to(self, device: torch.device) -> "Pair":
-        """The same pair on `device`."""
-        return Pair(self.batch.to(device), self.other.to(device))
-
-
-def pairs(batches: Iterable[Batch]) -> Iterator[Pair]:
-    """Each batch of an epoch with the next one, which shares no case with it, and the last with the first."""
-    remaining = iter(batches)
-    first = previous = next(remaining)
-    for batch in remaining:
-        yield Pair(previous, batch)
-        previous = batch
-    yield Pair(previous, first)
 
 
 class Online:
