@@ -241,6 +241,19 @@ def study_trajectories(
         _say(str(picture))
 
 
+# What decides is asked alike wherever methods are compared.
+Metrics = Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")]
+Reference = Annotated[
+    str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
+]
+Margin = Annotated[
+    str | None,
+    typer.Option(
+        help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
+    ),
+]
+
+
 @study_app.command("report")
 def study_report(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
@@ -249,32 +262,29 @@ def study_report(
         typer.Option("--output", "-o", help="The page; report.html in the study's folder if not given."),
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="A folder for the figures alone, as SVG and PNG.")] = None,
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
 ) -> None:
     """Write the study as one page that needs nothing else: open it in a browser.
 
-    Example: [bold]spineloss study report study/ --figures figures/[/bold]
+    Example: [bold]spineloss study report study/ --figures figures/ --metrics dice,hd95[/bold]
     """
     _say(f"Reading {folder}")
+    from spineloss.report.content import read_content
     from spineloss.report.page import write_report
 
     page = output or folder / "report.html"
-    write_report(folder, page, figures, _say)
+    write_report(read_content(folder, _names(metrics), reference, _margins(margin)), page, figures, _say)
     _say(f"Open {page} in a browser")
 
 
 @study_app.command("compare")
 def study_compare(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
-    metrics: Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")] = "dice",
-    reference: Annotated[
-        str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
-    ] = None,
-    margin: Annotated[
-        str | None,
-        typer.Option(
-            help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
-        ),
-    ] = None,
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
     epoch: Annotated[str, typer.Option(help="last; or best (chosen by validation Dice).")] = "last",
     format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
 ) -> None:
@@ -286,9 +296,12 @@ def study_compare(
     from spineloss.study.comparison_table import render
     from spineloss.study.table import read_records
 
-    names = [name.strip() for name in metrics.split(",")]
-    results = compare_study(read_records(folder), names, reference, _margins(margin), epoch)
+    results = compare_study(read_records(folder), _names(metrics), reference, _margins(margin), epoch)
     print(render(results, format, epoch=epoch))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _margins(text: str | None) -> list[float]:

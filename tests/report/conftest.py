@@ -2,6 +2,7 @@ import pytest
 
 from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
+from spineloss.report.content import read_content
 from spineloss.report.page import write_report
 from spineloss.study.engine import run_study
 from spineloss.study.specification import check
@@ -31,5 +32,5 @@ def reported(tmp_path_factory, hostile):
     methods = ["dice", adaptive, *({"name": name, "loss": "cross_entropy"} for name in hostile)]
     study = check(SETTINGS | {"data": data, "methods": methods}, "test")
     list(run_study(study, folder / "study", progress=lambda line: None, cache=Cache(folder / "cache")))
-    write_report(folder / "study", folder / "report.html", folder / "figures")
+    write_report(read_content(folder / "study"), folder / "report.html", folder / "figures")
     return folder

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from spineloss.analysis.sentences import margin_words
 from spineloss.analysis.statistics import shared_cases
 from spineloss.data import augmentation
 from spineloss.errors import UserError
@@ -23,12 +24,12 @@ from spineloss.files import write_atomically, write_text
 from spineloss.metrics import METRICS
 from spineloss.report import charts, slices
 from spineloss.report.charts import INK
-from spineloss.report.content import CURVES, Content, read_content
+from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.seeding import generator
 
-DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")
+DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides
 AUGMENTED = 4  # pictures of one case
 THUMBNAIL, PICTURE = 190, 220  # pixels high
 
@@ -47,20 +48,22 @@ class Volumes:
 
 
 def write_report(
-    folder: Path, output: Path, figures: Path | None = None, progress: Callable[[str], None] = lambda line: None
+    content: Content,
+    output: Path,
+    figures: Path | None = None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write the report of a study.
 
     Args:
-        folder: the study's.
+        content: of `read_content`.
         output: the HTML file.
         figures: a folder for the figures alone, as SVG and PNG; none by default.
         progress: told in a line what is being done.
 
     Raises:
-        UserError: no study is there, no run of it is finished, or a file cannot be written.
+        UserError: a file cannot be written.
     """
-    content = read_content(folder)
     volumes = _volumes(content, progress)
     drawn = _figures(content) | volumes.figures
     progress(f"Writing {output}")
@@ -82,12 +85,16 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _figures(content: Content) -> dict[str, Figure]:
-    drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in DISTRIBUTIONS}
+    drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in _distributed(content)}
     drawn["precision-recall"] = charts.precision_recall(content)
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
     drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
-    ranking = content.results["dice"].ranking if content.results else None
-    return drawn | ({"ranks": charts.ranks(ranking, "dice")} if ranking else {})
+    ranking = content.results[content.decisive].ranking if content.results else None
+    return drawn | ({"ranks": charts.ranks(ranking, content.decisive)} if ranking else {})
+
+
+def _distributed(content: Content) -> list[str]:
+    return list(dict.fromkeys([*content.metrics, *DISTRIBUTIONS]))
 
 
 def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
@@ -136,16 +143,24 @@ def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
 
 
 def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
+    metric = METRICS[content.decisive]
     for method in content.methods:
-        values = {case: value for case, value in content.values["dice"][method].items() if value == value}
-        order = sorted(values, key=lambda case: values[case])
+        values = {
+            case: value for case, value in content.values[content.decisive][method].items() if value == value
+        }
+        order = sorted(values, key=lambda case: values[case], reverse=not metric.higher_is_better)
         if not order:
             continue
         chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
         yield {
             "method": method,
             "pictures": [
-                {"title": title, "case": case, "dice": 100 * values[case], "uri": _picture(gallery, method, case)}
+                {
+                    "title": title,
+                    "case": case,
+                    "value": f"{metric.title} {metric.scale * values[case]:.1f} {metric.unit}",
+                    "uri": _picture(gallery, method, case),
+                }
                 for title, case in chosen.items()
             ],
         }
@@ -159,13 +174,13 @@ def _picture(gallery: Gallery, method: str, case: str) -> str:
 
 
 def _scene(content: Content, gallery: Gallery) -> dict[str, Any]:
-    """The median case of the best method, by every method that has finished its fold."""
-    best = content.results["dice"].comparison.reference if content.results else content.methods[0]
-    values = content.values["dice"]
+    """The median case of the method compared with, by every method that has finished its fold."""
+    best = content.results[content.decisive].comparison.reference if content.results else content.methods[0]
+    values = content.values[content.decisive]
     shared = shared_cases(values) or list(values[best])
     case = sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
     methods = [method for method in content.methods if gallery.predicts(method, case)]
-    # The best comes first: it is what the viewer opens with.
+    # It comes first: it is what the viewer opens with.
     return scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
 
 
@@ -194,11 +209,15 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
     viewer = (
         gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
     )
+    comparison = content.results[content.decisive].comparison if content.results else None
     return environment.get_template("page.html").render(
         content=content,
         volumes=volumes,
         metrics=METRICS,
-        distributions=DISTRIBUTIONS,
+        decisive=METRICS[content.decisive],
+        comparison=comparison,
+        margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
+        distributions=_distributed(content),
         curves=[column for column in CURVES],
         curve_titles={
             name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES
@@ -208,7 +227,9 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         script=Markup((parts / "page.js").read_text(encoding="utf-8")),
         viewer=Markup(viewer.replace("</script", "<\\/script")),
         scene=_json(volumes.scene),
-        cases=_json({metric: sorted(next(iter(content.values[metric].values()))) for metric in DISTRIBUTIONS}),
+        cases=_json(
+            {metric: sorted(next(iter(content.values[metric].values()))) for metric in _distributed(content)}
+        ),
         colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
         record=next(iter(content.records.values())),
         settings=content.study.plain(),
