@@ -311,6 +311,28 @@ def _margins(text: str | None) -> list[float]:
         raise UserError(f"The margin {text!r} is no number: write it as 1.0, or as 1.0,0.5.") from error
 
 
+@app.command("landscape")
+def landscape_command(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, such as study/runs/dice/fold-0.")],
+    loss: Annotated[
+        list[str] | None, typer.Option(help="A loss whose surface is drawn; repeatable. The run's own if none.")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Along each of both directions, odd.")] = 15,
+    span: Annotated[float, typer.Option(help="How far, in lengths of the trained filters.")] = 1.0,
+) -> None:
+    """Draw losses around a run's trained network, along two random directions scaled filter by filter.
+
+    The numbers and the pictures are written into the run's folder, where the study's report finds them.
+
+    Example: [bold]spineloss landscape study/runs/dice/fold-0 --loss dice --loss cross_entropy[/bold]
+    """
+    _say(f"Loading {source}")
+    from spineloss.study.landscape import write_landscape
+
+    for path in write_landscape(source, loss or [], points=points, span=span, progress=_say):
+        _say(str(path))
+
+
 @losses_app.command("list")
 def losses_list() -> None:
     """List the losses: category, arguments with defaults and ranges, paper.
