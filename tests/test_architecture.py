@@ -11,7 +11,7 @@ FLOORS = {
     "grammar": 1, "files": 1, "sums": 1, "fields": 1, "distance": 1,
     "evidence": 2,
     "losses": 3, "weighting": 3, "metrics": 3, "network": 3, "data": 3,
-    "training": 4, "analysis": 4, "learned": 4,
+    "learned": 4, "training": 4, "analysis": 4,
     "search": 5, "study": 5,
     "report": 6,
     "cli": 7,

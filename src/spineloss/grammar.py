@@ -1,15 +1,16 @@
 """The grammar of texts that name things with arguments: `0.8*dice + 0.2*boundary`, `meta(x/meta.safetensors)`.
 
-sum   = term {"+" term}
-term  = [number "*"] call
-call  = name ["(" [argument {"," argument}] ")"]
-argument = word "=" (number | "true" | "false" | word) | path
-path  = letters, digits and `_.~-` with a slash among them, or anything in double quotes
+sum      = term {"+" term}
+term     = [number "*"] call
+call     = name ["(" [argument {"," argument}] ")"]
+argument = word "=" (number | "true" | "false" | word) | path | formula
+path     = letters, digits and `_.~-` with a slash among them, or anything in double quotes
+formula  = number | word ["(" formula {"," formula} ")"]
 """
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import TypeVar
@@ -21,9 +22,30 @@ TOKEN = re.compile(
     r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
 )
 BOOLEANS = {"true": True, "false": False}
+DEEPEST = 50  # level of a formula: the reader calls itself once a level
 
-Value = float | bool | str
+
+@dataclass(frozen=True)
+class Formula:
+    """A number, a name, or a name applied to formulas: `add(p, 0.5)`."""
+
+    head: float | str
+    arguments: tuple["Formula", ...] = ()
+
+    def nodes(self) -> Iterator["Formula"]:
+        """The formula and every one inside it, each before its arguments."""
+        yield self
+        for argument in self.arguments:
+            yield from argument.nodes()
+
+    def __str__(self) -> str:
+        inside = ", ".join(map(str, self.arguments))
+        return f"{self.head}({inside})" if inside else str(self.head)
+
+
+Value = float | bool | str | Formula
 Named = TypeVar("Named")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,15 @@ class Text:
         Raises:
             UserError: the text is malformed, or is more than a call.
         """
-        return _Reader(self).only_call()
+        return _Reader(self).only(_Reader.call)
+
+    def formula(self) -> Formula:
+        """Its one formula.
+
+        Raises:
+            UserError: the text is malformed, or is more than a formula.
+        """
+        return _Reader(self).only(_Reader.formula)
 
 
 @dataclass(frozen=True)
@@ -70,7 +100,7 @@ class Call:
         """What is known by the name, called; an argument is a word where its default or its annotation is one.
 
         Raises:
-            UserError: the name or an argument is unknown, or a word where a number is meant.
+            UserError: the name or an argument is unknown or missing, or a word where a number is meant.
         """
         if self.name not in known:
             near = get_close_matches(self.name, known, n=1, cutoff=0.0)[0]
@@ -78,15 +108,31 @@ class Call:
                 f"there is no {self.source.kind} {self.name!r}; the nearest known one is {near!r}"
             )
         parameters = inspect.signature(known[self.name]).parameters
+        for key, parameter in parameters.items():
+            needed = parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            if needed and key not in self.arguments:
+                raise self.source.error(f"{self.name} needs a {key} in parentheses")
         for key, value in self.arguments.items():
             if key not in parameters:
                 near = get_close_matches(key, parameters, n=1, cutoff=0.0)
                 hint = f"the nearest known one is {near[0]!r}" if near else "it has none"
                 raise self.source.error(f"{self.name} has no parameter {key!r}; {hint}")
-            word = isinstance(parameters[key].default, str) or parameters[key].annotation is str
-            if isinstance(value, str | bool) != word:
-                raise self.source.error(f"{key}={value} is not {'a word' if word else 'a number'}")
+            wanted = _kind_wanted(parameters[key])
+            if _kind(value) != wanted:
+                raise self.source.error(f"{key}={value} is not {wanted}")
         return known[self.name](**self.arguments)
+
+
+def _kind_wanted(parameter: inspect.Parameter) -> str:
+    if parameter.annotation is Formula:
+        return "a formula"
+    return "a word" if isinstance(parameter.default, str) or parameter.annotation is str else "a number"
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, Formula):
+        return "a formula"
+    return "a word" if isinstance(value, str | bool) else "a number"
 
 
 class _Reader:
@@ -126,19 +172,19 @@ class _Reader:
             terms.append(self._term())
         return terms
 
-    def only_call(self) -> Call:
-        call = self._call()
+    def only(self, read: Callable[["_Reader"], Read]) -> Read:
+        found = read(self)
         self._take("end")
-        return call
+        return found
 
     def _term(self) -> tuple[float | None, Call]:
         weight = None
         if self._peek()[0] == "number":
             weight = float(self._take("number"))
             self._take("sign", "*")
-        return weight, self._call()
+        return weight, self.call()
 
-    def _call(self) -> Call:
+    def call(self) -> Call:
         name = self._take("word")
         arguments: dict[str, Value] = {}
         if self._peek() == ("sign", "("):
@@ -147,6 +193,8 @@ class _Reader:
                 if arguments:
                     self._take("sign", ",")
                 key, value = self._argument()
+                if key in arguments:
+                    raise self.source.error(f"{name} is given its {key} twice")
                 arguments[key] = value
             self._take("sign", ")")
         return Call(self.source, name, arguments)
@@ -154,9 +202,25 @@ class _Reader:
     def _argument(self) -> tuple[str, Value]:
         if self._peek()[0] == "path":
             return "path", self._take("path")
+        if self.tokens[self.position + 1 : self.position + 2] != [("sign", "=")]:
+            return "formula", self.formula()
         key = self._take("word")
         self._take("sign", "=")
         return key, self._value()
+
+    def formula(self, level: int = 1) -> Formula:
+        if level > DEEPEST:
+            raise self.source.error(f"it is nested more than {DEEPEST} levels deep")
+        if self._peek()[0] == "number":
+            return Formula(_number(self._take("number")))
+        name = self._take("word")
+        arguments = []
+        if self._peek() == ("sign", "("):
+            while self._peek() != ("sign", ")"):
+                self._take("sign", "," if arguments else "(")
+                arguments.append(self.formula(level + 1))
+            self._take("sign", ")")
+        return Formula(name, tuple(arguments))
 
     def _value(self) -> Value:
         if self._peek()[0] == "number":

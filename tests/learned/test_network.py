@@ -92,7 +92,7 @@ def test_a_file_that_is_no_meta_loss_is_told(tmp_path, kind):
 
 
 def test_a_missing_path_is_told():
-    with pytest.raises(UserError, match="needs a file"):
+    with pytest.raises(UserError, match="needs a path"):
         parse("meta")
 
 

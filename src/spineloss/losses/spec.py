@@ -34,8 +34,8 @@ LOSSES: dict[str, type[Loss]] = {
     )
 }
 
-# What was learned from data, by the function that reads it. It builds on this room, so a text imports it.
-LEARNED = {"meta": "spineloss.learned.network.read"}
+# What was learned from data: imported when a text names it, for it builds on this room.
+LEARNED = {"evolved": "spineloss.learned.expression.Evolved", "meta": "spineloss.learned.network.read"}
 
 
 class Foreign(Loss):
@@ -67,7 +67,8 @@ def parse(text: str) -> Loss:
 
     Args:
         text: weighted terms joined by `+`; a term is a name of `LOSSES` or the import path of an `nn.Module`
-            class, with arguments in parentheses where they differ from its defaults.
+            class, with arguments in parentheses where they differ from its defaults;
+            or `evolved(...)`, `meta(...)`.
 
     Raises:
         UserError: the text is malformed, or a name or value is unknown; the nearest known one is told.
@@ -85,8 +86,6 @@ def parse(text: str) -> Loss:
 
 def _loss(call: Call) -> Loss:
     if call.name in LEARNED:
-        if call.arguments.get("path") is None:
-            raise call.source.error(f"{call.name} needs a file, as in {call.name}(folder/{call.name}.safetensors)")
         return call.make({call.name: _imported(LEARNED[call.name])})
     return _foreign(call) if "." in call.name else call.make(LOSSES)
 

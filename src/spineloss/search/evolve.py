@@ -1,0 +1,252 @@
+"""Genetic programming of losses: generations of formulas, resumable, the same on any number of processes."""
+
+import multiprocessing
+import os
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+from spineloss.errors import UserError
+from spineloss.files import read_json, write_csv, write_json
+from spineloss.grammar import Formula, Text
+from spineloss.search.gate import Verdict
+from spineloss.search.variation import Scored, child, random_formula
+
+POPULATION = 24
+ELITES = 4
+DRAWN = 64  # formulas that are drawn at a time, until enough have passed the gate
+FINALISTS, REPEATS = 6, 4  # formulas that are trained again, and how often
+
+Fitness = Callable[[Formula, int], float]
+Test = Callable[[Formula], Verdict]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What happened in a generation, and what it left.
+
+    Args:
+        number: 0 is the random one.
+        drawn: formulas that were made.
+        passed: of them, how many passed the gate.
+        trained: of those, how many were new and trained.
+        best, mean, median, std: fitness of the population.
+        nodes: mean size of a formula.
+        seconds: it took.
+        formula: the best one's text.
+    """
+
+    number: int
+    drawn: int
+    passed: int
+    trained: int
+    best: float
+    mean: float
+    median: float
+    std: float
+    nodes: float
+    seconds: float
+    formula: str
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A formula of the final round, with its fitness in the search, and in each repeat."""
+
+    scored: Scored
+    repeats: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over the repeats, which decides."""
+        return statistics.mean(self.repeats)
+
+
+@dataclass
+class State:
+    """All that the next generation depends on, as plain data.
+
+    Args:
+        settings: what the search was begun with.
+        known: every formula that was trained, by its gradient; another one of that gradient is not trained again.
+        population: gradients, the best first.
+        generations: the records.
+    """
+
+    settings: Any
+    known: dict[str, Scored] = field(default_factory=dict)
+    population: list[str] = field(default_factory=list)
+    generations: list[Generation] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Of all generations."""
+        return sum(generation.seconds for generation in self.generations)
+
+    @property
+    def first(self) -> Formula:
+        """The first random formula that passed the gate: what chance gives."""
+        return next(iter(self.known.values())).formula
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        known = {gradient: [str(scored.formula), scored.fitness] for gradient, scored in self.known.items()}
+        return asdict(self) | {"known": known}
+
+
+class Search:
+    """A population of formulas that is selected by the gate and by fitness.
+
+    Args:
+        test: the gate; it is called in the processes.
+        fitness: of a formula and the repeat, more is better; it is called in the processes.
+        seed: of every draw.
+        folder: gets `state.json` and `generations.csv` after each generation; a search goes on from there.
+        settings: plain data that the fitness depends on; a folder holds one search.
+        processes: that test and train; the result does not depend on how many.
+        watch: told every formula that was trained.
+
+    Raises:
+        UserError: the folder holds a search with other settings.
+    """
+
+    def __init__(
+        self,
+        test: Test,
+        fitness: Fitness,
+        *,
+        seed: int,
+        folder: Path,
+        settings: Any,
+        processes: int,
+        watch: Callable[[Scored], None],
+    ) -> None:
+        self.seed = seed
+        self.folder = folder
+        self.processes = processes
+        self.watch = watch
+        self.work = (test, fitness)
+        self.state = _begun(folder, {"seed": seed, **settings})
+
+    def generations(self, goes_on: Callable[[State], bool]) -> Iterator[Generation]:
+        """Breed while `goes_on`, yielding each generation when it is in the folder."""
+        with _workers(self.processes, self.work) as pool:
+            while goes_on(self.state):
+                yield self._generation(pool)
+
+    def final(self) -> list[Finalist]:
+        """Train the best formulas of the whole search again, on other seeds and folds; the best first."""
+        best = sorted(self.state.known.values(), key=_rank)[:FINALISTS]
+        asked = [(scored.formula, number) for scored in best for number in range(1, REPEATS + 1)]
+        with _workers(self.processes, self.work) as pool:
+            scores = pool.map(_train, *zip(*asked, strict=True))
+            finalists = [Finalist(scored, tuple(islice(scores, REPEATS))) for scored in best]
+        return sorted(finalists, key=lambda finalist: -finalist.mean)
+
+    def _generation(self, pool: Executor) -> Generation:
+        start, state = time.perf_counter(), self.state
+        elites = state.population[:ELITES]
+        drawn, children = self._draw(pool, POPULATION - len(elites), elites)
+        new = {gradient: formula for gradient, formula in children.items() if gradient not in state.known}
+        scores = pool.map(_train, new.values(), repeat(0))
+        for (gradient, formula), fitness in zip(new.items(), scores, strict=True):
+            state.known[gradient] = Scored(formula, fitness)
+            self.watch(state.known[gradient])
+        state.population = sorted([*elites, *children], key=lambda gradient: _rank(state.known[gradient]))
+        state.generations.append(self._record(drawn, len(children), len(new), time.perf_counter() - start))
+        write_json(self.folder / "state.json", state.plain())
+        write_csv(self.folder / "generations.csv", map(vars, state.generations), list(vars(state.generations[0])))
+        return state.generations[-1]
+
+    def _draw(self, pool: Executor, wanted: int, elites: Sequence[str]) -> tuple[int, dict[str, Formula]]:
+        """How many were drawn until enough had passed, and those, by gradients that differ."""
+        parents = [self.state.known[gradient] for gradient in self.state.population]
+        chosen: dict[str, Formula] = {}
+        drawn = 0
+        while len(chosen) < wanted:
+            keys = [(self.seed, len(self.state.generations), drawn + place) for place in range(DRAWN)]
+            formulas = [child(parents, *key) if parents else random_formula(*key) for key in keys]
+            drawn += DRAWN
+            for formula, verdict in zip(formulas, pool.map(_test, formulas, chunksize=8), strict=True):
+                if verdict.passed and verdict.gradient not in elites and len(chosen) < wanted:
+                    chosen.setdefault(verdict.gradient, formula)
+        return drawn, chosen
+
+    def _record(self, drawn: int, passed: int, trained: int, seconds: float) -> Generation:
+        population = [self.state.known[gradient] for gradient in self.state.population]
+        scores = [scored.fitness for scored in population]
+        return Generation(
+            number=len(self.state.generations),
+            drawn=drawn,
+            passed=passed,
+            trained=trained,
+            best=max(scores),
+            mean=statistics.mean(scores),
+            median=statistics.median(scores),
+            std=statistics.pstdev(scores),
+            nodes=statistics.mean(len(list(scored.formula.nodes())) for scored in population),
+            seconds=seconds,
+            formula=str(population[0].formula),
+        )
+
+
+def _rank(scored: Scored) -> tuple[float, int, str]:
+    """The best first; of equals the shortest."""
+    text = str(scored.formula)
+    return -scored.fitness, len(text), text
+
+
+def _begun(folder: Path, settings: dict[str, Any]) -> State:
+    path = folder / "state.json"
+    if not path.exists():
+        return State(settings)
+    plain = read_json(path)
+    if plain["settings"] != settings:
+        raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
+    known = {
+        gradient: Scored(Text("formula", text).formula(), fitness)
+        for gradient, (text, fitness) in plain["known"].items()
+    }
+    return State(settings, known, plain["population"], [Generation(**each) for each in plain["generations"]])
+
+
+_work: list[tuple[Test, Fitness]] = []  # of a process: sent once, not with every formula
+
+
+def _begin(work: tuple[Test, Fitness]) -> None:
+    # Ctrl-C is the parent's to answer; should it be killed, nobody would end its children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _work[:] = [work]
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _test(formula: Formula) -> Verdict:
+    return _work[0][0](formula)
+
+
+def _train(formula: Formula, repeat: int) -> float:
+    return _work[0][1](formula, repeat)
+
+
+@contextmanager
+def _workers(processes: int, work: tuple[Test, Fitness]) -> Iterator[Executor]:
+    # Forked, a process would inherit locks of PyTorch's threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

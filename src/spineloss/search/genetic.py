@@ -1,0 +1,137 @@
+"""A genetic search on a folder of volumes: its split, its generations, its winner and the pictures of it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from spineloss.data import dataset
+from spineloss.data.cache import Cache
+from spineloss.data.preprocessing import resize_mask
+from spineloss.errors import UserError
+from spineloss.files import write_json
+from spineloss.learned.expression import Evolved
+from spineloss.search.evolve import FINALISTS, REPEATS, Finalist, Generation, Search, State
+from spineloss.search.figures import draw_fitness, draw_tree
+from spineloss.search.fitness import Budget, TrainingFitness
+from spineloss.search.gate import Gate
+from spineloss.search.split import QUARTERS, split
+from spineloss.search.variation import Scored
+
+PROBES = 2  # masks that the gate tests with
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best of the finalists, and the control."""
+
+    finalists: list[Finalist]
+    loss: Evolved
+    control: Evolved
+
+
+class GeneticSearch:
+    """A search that may look at two thirds of the cases; the last third stays for the comparison.
+
+    Args:
+        source: folder of volumes, or a CSV manifest.
+        budget: of each training, and the seed of every draw.
+        folder: gets `split.json` at once, `state.json` and `generations.csv` after each generation, and in the end
+            `winner.json` and the pictures. A search that was stopped goes on from there.
+        processes: that train; the winner does not depend on how many.
+        progress: told in a line what is being done before the search.
+        watch: told every formula that was trained.
+        cache: of prepared cases; the user's by default.
+
+    Raises:
+        UserError: the data has problems or too few cases, or the folder holds another search.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        budget: Budget,
+        folder: Path,
+        *,
+        processes: int,
+        progress: Callable[[str], None],
+        watch: Callable[[Scored], None],
+        cache: Cache | None = None,
+    ) -> None:
+        data = dataset.prepare(
+            source,
+            grid=budget.grid,
+            labels="all",
+            target="merged",
+            leave_out=(),
+            cache=cache or Cache(),
+            progress=progress,
+        )
+        cases = split(list(data.samples), budget.seed)
+        if len(cases.training) < QUARTERS:
+            raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: add cases.")
+        samples = [data.samples[case] for case in sorted([*cases.training, *cases.validation])]
+        half = tuple(max(4, size // 2) for size in budget.grid)
+        chosen = [sample.target for sample in samples if sample.case in cases.training][:PROBES]
+        masks = torch.stack([resize_mask(target, half).float() for target in chosen])
+        self.folder = folder
+        self.processes = processes
+        self.search = Search(
+            Gate(masks),
+            TrainingFitness(samples, budget),
+            seed=budget.seed,
+            folder=folder,
+            settings={"budget": asdict(budget) | {"grid": list(budget.grid)}, "data": data.digest},
+            processes=processes,
+            watch=watch,
+        )
+        write_json(folder / "split.json", {"seed": budget.seed} | asdict(cases))
+
+    def generations(self, minutes: float, most: int | None = None) -> Iterator[Generation]:
+        """Generations until the minutes, those of an earlier start counted, leave just the time for the finals.
+
+        Args:
+            minutes: of the whole search.
+            most: generations at most; with it a search is repeatable to the last digit on any machine.
+        """
+
+        def goes_on(state: State) -> bool:
+            enough = most is not None and len(state.generations) >= most
+            return not enough and (not state.generations or _after_next(state) < 60 * minutes)
+
+        yield from self.search.generations(goes_on)
+        draw_fitness(self.search.state.generations, self.folder / "fitness.svg")
+
+    def finish(self) -> Winner:
+        """Train the finalists again, and write the winner and its tree."""
+        finalists = self.search.final()
+        winner = Winner(finalists, Evolved(finalists[0].scored.formula), Evolved(self.search.state.first))
+        write_json(
+            self.folder / "winner.json",
+            {
+                "loss": str(winner.loss),
+                "text": winner.loss.text,
+                "latex": winner.loss.latex,
+                "control": str(winner.control),
+                "finalists": [
+                    {
+                        "formula": str(finalist.scored.formula),
+                        "searched": finalist.scored.fitness,
+                        "repeats": finalist.repeats,
+                        "mean": finalist.mean,
+                    }
+                    for finalist in finalists
+                ],
+                "seconds": self.search.state.seconds,
+            },
+        )
+        draw_tree(winner.loss, self.folder / "tree.svg")
+        return winner
+
+
+def _after_next(state: State) -> float:
+    """Seconds that the search will have taken after one more generation and the finals."""
+    trained = sum(generation.trained for generation in state.generations)
+    finals = FINALISTS * REPEATS * state.seconds / trained
+    return state.seconds + state.generations[-1].seconds + finals
