@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,9 @@ def study_run(
     method: Annotated[
         list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")
     ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
+    ] = None,
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
 
@@ -106,6 +110,7 @@ def study_run(
     _say(f"Loading {source}")
     from spineloss.study import specification
     from spineloss.study.engine import run_study
+    from spineloss.study.trackers import follow, open_trackers
 
     folder = Path(source)
     if (folder / "study.yaml").exists():
@@ -115,8 +120,9 @@ def study_run(
         overrides["methods"] = method
     study = specification.load(source, overrides)
     output = output or Path(Path(source).stem)
+    trackers = open_trackers(track or [], output)
     try:
-        failed = _follow(run_study(study, output, _say), len(study.trials) * study.folds * study.epochs, output)
+        failed = _follow(follow(run_study(study, output, _say), trackers, _say), output)
     except KeyboardInterrupt:
         _say("Stopped; the same command goes on from here.")
         raise typer.Exit(STOPPED) from None
@@ -126,37 +132,26 @@ def study_run(
         raise typer.Exit(FAILED)
 
 
-def _follow(events: Any, total: int, folder: Path) -> int:
-    """Show the events of a study as they come, and count the failed runs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _follow(events: Any, folder: Path) -> int:
+    """Show the events of a study, as a view on a terminal and as lines elsewhere, and count the failed runs."""
+    from rich.live import Live
+
+    from spineloss.study.status import read_status, view
 
     failed = 0
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("epochs", total=total)
+    with (
+        Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
+    ):
         for event in events:
             place = f"{event.method} fold {event.fold}"
             if event.epoch is None:
                 failed += 1
                 _say(f"{place}: failed: {event.reason}")
-                continue
-            bar.update(
-                task, completed=_epochs_done(folder), description=f"{place} loss {event.epoch.train_loss:.4f}"
-            )
-            if event.epoch.validation:
+            elif live is None and event.epoch.validation:
                 _say(_validation_line(place, event))
+            if live is not None:
+                live.update(view(read_status(folder), event.fold), refresh=True)
     return failed
-
-
-def _epochs_done(folder: Path) -> int:
-    from spineloss.study.status import read_status
-
-    return sum(row.epochs_done for row in read_status(folder))
 
 
 def _validation_line(place: str, event: Any) -> str:
@@ -173,24 +168,11 @@ def study_status(
 
     Example: [bold]spineloss study status study/[/bold]
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    from spineloss.study.status import read_status, seconds_left
+    from spineloss.study.status import read_status, summary, table
 
     rows = read_status(folder)
-    table = Table("method", "fold", "status", "epochs", "s/epoch")
-    for row in rows:
-        pace = "" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}"
-        status = row.status if row.reason is None else f"{row.status}: {row.reason}"
-        table.add_row(Text(row.method), str(row.fold), Text(status), f"{row.epochs_done}/{row.epochs}", pace)
-    console.print(table)
-    left = seconds_left(rows)
-    done = sum(row.status == "done" for row in rows)
-    _say(
-        f"{done} of {len(rows)} runs done"
-        + ("" if left is None else f", about {left / 60:.0f} min of training left")
-    )
+    _show(table(rows))
+    _say(summary(rows))
 
 
 @study_app.command("table")
