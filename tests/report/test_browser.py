@@ -73,8 +73,10 @@ def test_metrics_and_curves_switch(page):
 
 def test_a_case_is_followed(page):
     page.locator("#distribution-dice-case-0-0").hover()
-    assert page.locator("#case-name").text_content().startswith("case-")
+    assert page.locator("#case-choice").input_value() == "0"
     assert page.locator("#distribution-dice-line-0.chosen").count() == 1
+    page.locator("#case-choice").select_option("case-3")
+    assert page.locator("#distribution-dice-line-3.chosen, #distribution-dice-line-0.chosen").count() == 1
 
 
 def test_the_3d_view_draws_pixels_and_switches(page):

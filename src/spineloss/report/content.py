@@ -8,11 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from spineloss.analysis.landscape import Surface, read_surface
 from spineloss.analysis.sentences import answer, caution, verdict_words
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.metrics import METRICS
 from spineloss.study.comparison import Result, case_values, compare_study, refuse_unknown
+from spineloss.study.landscape import landscape_file
 from spineloss.study.runs import Run
 from spineloss.study.specification import Study, load
 from spineloss.study.status import RunStatus, read_status
@@ -63,6 +65,12 @@ class Content:
     statuses: list[RunStatus]
     folds: list[list[str]]
     records: dict[tuple[str, int], dict[str, Any]]
+    landscapes: dict[str, Surface]
+
+    @property
+    def cases(self) -> list[str]:
+        """Every case that a finished run was measured on."""
+        return sorted({case for found in self.values[self.decisive].values() for case in found})
 
     @property
     def decisive(self) -> str:
@@ -114,6 +122,11 @@ def read_content(
         folds=read_json(folder / "folds.json")["folds"],
         records={
             (record.method, record.fold): Run.of(folder, record.method, record.fold).record() for record in records
+        },
+        landscapes={
+            f"{record.method}, fold {record.fold}": read_surface(path)
+            for record in records
+            if (path := landscape_file(Run.of(folder, record.method, record.fold))).exists()
         },
     )
 

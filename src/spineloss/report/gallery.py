@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from spineloss.data import volumes
+from spineloss.data.cache import Cache
 from spineloss.data.cases import find_cases, read_case
 from spineloss.data.dataset import Dataset
 from spineloss.report.content import Content
@@ -68,6 +69,16 @@ class Gallery:
                 volumes.spacing_of(image),
             )
         return self._scans[case]
+
+    def label_shares(self) -> dict[str, dict[int, float]]:
+        """Case -> each of the study's labels -> its share of the foreground."""
+        source, labels = self.content.study.data, self.content.study.labels
+        shares = {}
+        for row in Cache().report(source, find_cases(source)).rows:
+            voxels = {label: count for label, count in row.voxels.items() if labels == "all" or label in labels}
+            if row.case in self.data.samples and voxels:
+                shares[row.case] = {label: count / sum(voxels.values()) for label, count in voxels.items()}
+        return shares
 
     def prediction(self, method: str, case: str) -> np.ndarray:
         """The foreground of a case by a method: (Z, Y, X) booleans."""

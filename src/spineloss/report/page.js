@@ -30,25 +30,23 @@
   }
 
   // A case is followed through the methods.
-  const names = JSON.parse(document.getElementById("case-names").textContent);
-  const told = document.getElementById("case-name");
-  for (const figure of all("[data-distribution]")) {
-    const svg = figure.querySelector("svg"), metric = figure.dataset.distribution;
-    const numberOf = target => (target.closest('[id*="-case-"]')?.id.match(/-case-(\d+)-\d+$/) || [])[1];
-    const forget = () => {
-      svg.classList.remove("following");
+  const choice = document.getElementById("case-choice");
+  const strips = all("[data-distribution] svg");
+  function follow() {
+    for (const svg of strips) {
       all(".chosen", svg).forEach(element => element.classList.remove("chosen"));
-    };
-    svg.addEventListener("mouseover", event => {
-      const number = numberOf(event.target);
-      if (number === undefined) return;
-      forget();
-      svg.classList.add("following");
-      all(`[id*="-case-${number}-"], [id$="-line-${number}"]`, svg).forEach(element => element.classList.add("chosen"));
-      told.textContent = names[metric][Number(number)];
-    });
-    svg.addEventListener("mouseleave", () => { forget(); told.textContent = ""; });
+      svg.classList.toggle("following", choice.value !== "");
+      if (choice.value === "") continue;
+      all(`[id*="-case-${choice.value}-"], [id$="-line-${choice.value}"]`, svg).forEach(element => element.classList.add("chosen"));
+    }
   }
+  choice.addEventListener("change", follow);
+  for (const svg of strips) svg.addEventListener("mouseover", event => {
+    const number = event.target.closest('[id*="-case-"]')?.id.match(/-case-(\d+)-\d+$/)?.[1];
+    if (number === undefined || number === choice.value) return;
+    choice.value = number;
+    follow();
+  });
 
   // The 3D view opens when it is seen: it is the page's largest part.
   const canvas = document.getElementById("scene");

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL.Image import Image
 
 from spineloss.analysis.sentences import margin_words
 from spineloss.analysis.statistics import shared_cases
@@ -28,10 +31,13 @@ from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.seeding import generator
+from spineloss.study.comparison import Result
+from spineloss.study.comparison_table import how_to_read, tables
+from spineloss.training.validation import widest_slice
 
 DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides
-AUGMENTED = 4  # pictures of one case
 THUMBNAIL, PICTURE = 190, 220  # pixels high
+DRAWS = 8
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Volumes:
     extremes: list[dict[str, Any]] = field(default_factory=list)
     scene: dict[str, Any] = field(default_factory=dict)
     cases: list[dict[str, Any]] = field(default_factory=list)
-    augmented: list[str] = field(default_factory=list)
+    augmented: dict[str, Image] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
 
 
@@ -73,9 +79,29 @@ def write_report(
         warnings.filterwarnings("ignore", "Glyph")
         write_text(output, _html(content, volumes, drawn))
         if figures is not None:
-            for name, figure in drawn.items():
+            for name, figure in (drawn | _picture_figures(volumes)).items():
                 for kind in ("svg", "png"):
                     _save(figure, figures / f"{name}.{kind}")
+
+
+def _picture_figures(volumes: Volumes) -> dict[str, Figure]:
+    """What the page shows as tables of pictures, as figures."""
+    if volumes.missing:
+        return {}
+    series = {
+        method: [(f"Epoch {epoch}", picture) for epoch, picture in pictures.items()]
+        for method, pictures in volumes.series["rows"].items()
+        if pictures
+    }
+    extremes = {
+        row["method"]: [
+            (f"{picture['title']}: {picture['case']}\n{picture['value']}", picture["image"])
+            for picture in row["pictures"]
+        ]
+        for row in volumes.extremes
+    }
+    shown = {"time-series": series, "extremes": extremes, "augmentation": {"": list(volumes.augmented.items())}}
+    return {name: charts.strips(rows) for name, rows in shown.items() if rows}
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -89,6 +115,7 @@ def _figures(content: Content) -> dict[str, Figure]:
     drawn["precision-recall"] = charts.precision_recall(content)
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
     drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
+    drawn |= {f"landscape-{number}": figure for number, figure in enumerate(charts.landscapes(content).values())}
     ranking = content.results[content.decisive].ranking if content.results else None
     return drawn | ({"ranks": charts.ranks(ranking, content.decisive)} if ranking else {})
 
@@ -103,7 +130,6 @@ def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
     except UserError as error:
         return Volumes(missing=str(error))
     scans = [gallery.scan(case) for case in gallery.data.samples]
-    samples = gallery.data.samples.values()
     shares = {scan.case: float(scan.truth.mean()) for scan in scans}
     progress("Predicting the best, median and worst cases")
     return Volumes(
@@ -114,9 +140,8 @@ def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
         augmented=_augmented(content, gallery),
         figures={
             "foreground": charts.foreground(shares),
-            "intensities": charts.histograms(
-                [scan.intensities for scan in scans], [sample.image.numpy() for sample in samples]
-            ),
+            "labels": charts.labels(gallery.label_shares()),
+            "intensities": charts.histograms([scan.intensities for scan in scans]),
         },
     )
 
@@ -159,14 +184,14 @@ def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
                     "title": title,
                     "case": case,
                     "value": f"{metric.title} {metric.scale * values[case]:.1f} {metric.unit}",
-                    "uri": _picture(gallery, method, case),
+                    "image": _picture(gallery, method, case),
                 }
                 for title, case in chosen.items()
             ],
         }
 
 
-def _picture(gallery: Gallery, method: str, case: str) -> str:
+def _picture(gallery: Gallery, method: str, case: str) -> Image:
     scan = gallery.scan(case)
     where = scan.slice
     prediction = gallery.prediction(method, case)[where]
@@ -184,17 +209,33 @@ def _scene(content: Content, gallery: Gallery) -> dict[str, Any]:
     return scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
 
 
-def _augmented(content: Content, gallery: Gallery) -> list[str]:
-    """One case as the network sees it, and as the first epochs of the first fold change it."""
-    sample = next(iter(gallery.data.samples.values()))
-    where = int(sample.target.sum(dim=(0, 2, 3)).argmax())
-    pictures = [sample.image[0, where].numpy()]
-    for draw in range(1, AUGMENTED):
-        random = generator(content.study.seed, 0, draw, sample.case)
-        affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
-        image, _ = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
-        pictures.append(image[0, where].numpy())
-    return [slices.plain(picture, sample.spacing[1:], PICTURE) for picture in pictures]
+def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
+    """One case as the network sees it, and changed by each augmentation in turn, as training draws them."""
+    sample, partner = list(gallery.data.samples.values())[:2]
+    random = generator(content.study.seed, 0, 1, sample.case)
+    affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
+    share = _visible_share(random, content.study.augment.mixup_alpha)
+
+    def changed(*changes: Any) -> torch.Tensor:
+        return augmentation.apply(sample.image, sample.target, sample.spacing, *changes)[0]
+
+    images = {
+        "as the network sees it": sample.image,
+        "affine": changed(affine, None),
+        f"noise of {noise.std:.2f} standard deviations": changed(None, noise),
+        f"MixUp, {100 * share:.0f} % of it": share * sample.image + (1 - share) * partner.image,
+    }
+    where = widest_slice(sample.target)
+    return {
+        caption: slices.plain(image[0, where].numpy(), sample.spacing[1:], PICTURE)
+        for caption, image in images.items()
+    }
+
+
+def _visible_share(random: np.random.Generator, alpha: float) -> float:
+    """A share of MixUp that shows: most of those it draws leave one of the two cases nearly alone."""
+    shares = (augmentation.draw_mixup(random, 1.0, alpha, 2).share for _ in range(DRAWS))
+    return min(shares, key=lambda share: abs(share - 0.5))
 
 
 def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
@@ -205,6 +246,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["uri"] = slices.uri
     parts = files("spineloss") / "report"
     viewer = (
         gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
@@ -227,14 +269,19 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         script=Markup((parts / "page.js").read_text(encoding="utf-8")),
         viewer=Markup(viewer.replace("</script", "<\\/script")),
         scene=_json(volumes.scene),
-        cases=_json(
-            {metric: sorted(next(iter(content.values[metric].values()))) for metric in _distributed(content)}
-        ),
+        comparisons=[_comparison(content.results[metric]) for metric in content.metrics if content.results],
+        how_to_read=how_to_read([content.results[metric] for metric in content.metrics])
+        if content.results
+        else [],
         colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
         record=next(iter(content.records.values())),
         settings=content.study.plain(),
         seconds=sum(record["timing"]["seconds"] for record in content.records.values()),
     )
+
+
+def _comparison(result: Result) -> dict[str, Any]:
+    return {"metric": METRICS[result.metric].title, "tables": tables(result)}
 
 
 def _json(value: Any) -> Markup:

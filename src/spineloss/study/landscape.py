@@ -18,14 +18,15 @@ from spineloss.losses import Loss, parse
 from spineloss.seeding import seed_of
 from spineloss.study.data import prepare_again
 from spineloss.study.prediction import Predictor, find_runs
+from spineloss.study.runs import Run
 from spineloss.study.specification import load
 
 DOTS_PER_INCH = 150
 
 
-def landscape_file(run: Path) -> Path:
+def landscape_file(run: Run) -> Path:
     """Where a run's landscape is, once it is drawn."""
-    return run / "landscape.csv"
+    return run.folder / "landscape.csv"
 
 
 def write_landscape(
@@ -68,7 +69,7 @@ def write_landscape(
         rows.append(row)
         if len(rows) % points == 0:
             progress(f"{len(rows)} of {points**2} points")
-    numbers = landscape_file(source)
+    numbers = landscape_file(run)
     write_surface(numbers, rows)
     yield numbers
     figure = draw_landscape(read_surface(numbers), f"{record['method']}, fold {record['fold']}")
