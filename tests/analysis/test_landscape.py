@@ -1,5 +1,6 @@
 """The surface around trained weights, against hand arithmetic."""
 
+import io
 import math
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from spineloss.analysis.landscape import direction, filters_of, read_surface, surface, write_surface
+from spineloss.analysis.landscape import Surface, direction, filters_of, read_surface, surface, write_surface
+from spineloss.analysis.landscape_figures import draw_landscape
 from spineloss.errors import UserError
 
 
@@ -73,6 +75,14 @@ def test_what_is_written_is_read(tmp_path):
     found = read_surface(tmp_path / "landscape.csv")
     assert found.offsets == [-1, 0, 1]
     np.testing.assert_array_equal(found.losses["x, y"], [[np.nan, -10, -9], [-1, 0, 1], [9, 10, 11]])
+
+
+def test_it_is_drawn_whatever_the_names_and_where_a_loss_is_undefined():
+    heights = np.array([[np.nan, 2.0, 3.0], [1.0, 0.0, 1.0], [np.inf, 2.0, 3.0]])
+    figure = draw_landscape(Surface([-1, 0, 1], {"<b> $x$": heights, "0.5*dice + " * 9: heights}), "$ " * 99)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    assert len(buffer.getvalue()) > 10_000
 
 
 @pytest.mark.parametrize("text", ["", "alpha,beta,x\n", "alpha,beta,x\n0,0,1\n0,1,2\n", "a,b\n1,2\n"])

@@ -9,7 +9,6 @@ import pytest
 
 from spineloss.errors import UserError
 from spineloss.files import read_json
-from spineloss.metrics import METRICS
 from spineloss.report.content import read_content
 from spineloss.report.page import write_report
 from spineloss.study.runs import Run

@@ -189,7 +189,7 @@ def labels(shares: Mapping[str, Mapping[int, float]]) -> Figure:
 def landscapes(content: Content) -> dict[str, Figure]:
     """Method and fold -> the loss landscape around that run's network, of every run that has one."""
     with _page_colours():
-        return {name: draw_landscape(surface, _short(name)) for name, surface in content.landscapes.items()}
+        return {name: draw_landscape(surface, name) for name, surface in content.landscapes.items()}
 
 
 def strips(rows: Mapping[str, Sequence[tuple[str, Image]]]) -> Figure:

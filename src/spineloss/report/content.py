@@ -178,7 +178,11 @@ def _published(study: Study) -> dict[str, dict[str, str]]:
     anatomy = next((name for name in ("lumbar", "cervical") if name in study.data.name.lower()), None)
     text = (files("spineloss") / "report" / "published.csv").read_text(encoding="utf-8")
     return {
-        row["loss"]: {metric: f"{row[metric]} ± {row[metric + '_std']}" for metric in METRICS if row.get(metric)}
+        row["loss"]: {
+            metric: f"{float(row[metric]):.2f} ± {float(row[f'{metric}_std']):.2f}"
+            for metric in METRICS
+            if row.get(metric)
+        }
         for row in csv.DictReader(text.splitlines())
         if row["dataset"] == anatomy
     }

@@ -54,6 +54,7 @@
   const scene = JSON.parse(document.getElementById("scene-data").textContent);
   const note = document.getElementById("scene-note");
   const method = document.getElementById("scene-method"), layer = document.getElementById("scene-layer");
+  const key = document.getElementById("scene-key");
   const volume = (base64, name, options) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
 
   async function open() {
@@ -63,6 +64,7 @@
     viewer.opts.multiplanarShowRender = 1;
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
     viewer.addColormap("truth", { R: [0, 0], G: [200, 200], B: [120, 120], A: [0, 200], I: [0, 255] });
+    viewer.addColormap("distance", { R: [86, 240, 213], G: [180, 228, 94], B: [233, 66, 0], A: [255, 255, 255], I: [0, 96, 255] });
     viewer.addColormap("prediction", { R: [90, 90], G: [150, 150], B: [255, 255], A: [0, 200], I: [0, 255] });
     const image = await volume(scene.image, "image", { colormap: "gray", colorbarVisible: false });
     const truth = await volume(scene.truth, "truth", { colormap: "truth", opacity: 0.5, cal_min: 0, cal_max: 1, colorbarVisible: false });
@@ -73,11 +75,14 @@
       const surface = layer.value === "surface";
       const base64 = scene.methods[method.value][surface ? "surface" : "mask"];
       const next = await volume(base64, "prediction", surface
-        ? { colormap: "viridis", opacity: 1, cal_min: 0.01, cal_max: 15 }
+        ? { colormap: "distance", opacity: 1, cal_min: scene.near, cal_max: scene.far }
         : { colormap: "prediction", opacity: 0.6, cal_min: 0, cal_max: 1, colorbarVisible: false });
       if (shown) viewer.removeVolume(shown);
       viewer.addVolume(next);
+      // The image would hide a surface within it.
+      viewer.setOpacity(0, surface ? 0.3 : 1);
       viewer.setOpacity(1, surface ? 0 : 0.5);
+      key.hidden = surface;
       shown = next;
       note.textContent = `${method.value}: ${layer.selectedOptions[0].textContent}.`;
     }

@@ -12,26 +12,33 @@ from spineloss.distance import distance_map
 from spineloss.metrics import border
 from spineloss.report.gallery import Gallery, Scan
 
+NEAR = 0.01  # mm
+
 
 def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, object]:
     """Volumes as base64 .nii.gz: the image, the truth, and of each method its mask and its surface's distances.
 
-    A surface's voxels hold their distance from the truth's surface in mm, and at least 0.01, for 0 is transparent.
+    A surface's voxels hold their distance from the truth's surface in mm, at least `near`: 0 is transparent.
+    `far` is what all but a twentieth of them stay below: one scale for all methods.
     """
     scan = gallery.scan(case)
     low, high = np.percentile(scan.intensities, [0.5, 99.5])
     grey = 255 * np.clip((scan.intensities - low) / max(float(high - low), 1e-6), 0, 1)
     to_truth = distance_map(border(scan.truth), scan.spacing)
-    layers = {}
+    layers, distances = {}, []
     for method in methods:
         mask = gallery.prediction(method, case)
-        surface = np.where(border(mask), np.maximum(to_truth, 0.01), 0).astype(np.float32)
+        surface = np.where(border(mask), np.maximum(to_truth, NEAR), 0).astype(np.float32)
+        distances.append(surface[surface > 0])
         layers[method] = {"mask": _nifti(mask.astype(np.uint8), scan), "surface": _nifti(surface, scan)}
+    pooled = np.concatenate(distances)
     return {
         "case": case,
         "image": _nifti(grey.astype(np.uint8), scan),
         "truth": _nifti(scan.truth.astype(np.uint8), scan),
         "methods": layers,
+        "near": NEAR,
+        "far": max(1.0, float(np.percentile(pooled, 95))) if pooled.size else 1.0,
     }
 
 

@@ -63,7 +63,7 @@ def write_landscape(
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
-    evaluate = _evaluation(network, losses, cases, predictor.device)
+    evaluate = _evaluation(network, losses, cases, study.batch, predictor.device)
     rows = []
     for row in surface(evaluate, weights, (first, second), points=points, span=span):
         rows.append(row)
@@ -80,19 +80,24 @@ def write_landscape(
 
 
 def _evaluation(
-    network: torch.nn.Module, losses: Mapping[str, Loss], cases: Sequence[Sample], device: torch.device
+    network: torch.nn.Module, losses: Mapping[str, Loss], cases: Sequence[Sample], size: int, device: torch.device
 ) -> Callable[[Tensors], dict[str, float]]:
     needs = frozenset().union(*(loss.needs for loss in losses.values()))
-    batches = [(sample.image[None].to(device), _target(sample, needs, device)) for sample in cases]
+    images = torch.stack([sample.image for sample in cases]).to(device).split(size)
+    targets = [_target(sample, needs, device) for sample in cases]
 
     @torch.no_grad()
     def evaluate(weights: Tensors) -> dict[str, float]:
-        totals = dict.fromkeys(losses, 0.0)
-        for image, target in batches:
-            logits = functional_call(network, dict(weights), (image,)).float()
-            for spec, loss in losses.items():
-                totals[spec] += loss(logits, target.mask, **target.context()).item()
-        return {spec: total / len(batches) for spec, total in totals.items()}
+        logits = torch.cat([functional_call(network, dict(weights), (batch,)).float() for batch in images])
+        return {
+            spec: sum(
+                # A loss may count over its batch, so each case is one.
+                loss(of_case[None], target.mask, **target.context()).item()
+                for of_case, target in zip(logits, targets, strict=True)
+            )
+            / len(cases)
+            for spec, loss in losses.items()
+        }
 
     return evaluate
 
