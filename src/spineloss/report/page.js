@@ -64,7 +64,7 @@
     viewer.opts.multiplanarShowRender = 1;
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
     viewer.addColormap("truth", { R: [0, 0], G: [200, 200], B: [120, 120], A: [0, 200], I: [0, 255] });
-    viewer.addColormap("distance", { R: [86, 240, 213], G: [180, 228, 94], B: [233, 66, 0], A: [255, 255, 255], I: [0, 96, 255] });
+    viewer.addColormap("distance", { R: [86, 86, 240, 213], G: [180, 180, 228, 94], B: [233, 233, 66, 0], A: [0, 255, 255, 255], I: [0, 1, 96, 255] });
     viewer.addColormap("prediction", { R: [90, 90], G: [150, 150], B: [255, 255], A: [0, 200], I: [0, 255] });
     const image = await volume(scene.image, "image", { colormap: "gray", colorbarVisible: false });
     const truth = await volume(scene.truth, "truth", { colormap: "truth", opacity: 0.5, cal_min: 0, cal_max: 1, colorbarVisible: false });
@@ -75,7 +75,7 @@
       const surface = layer.value === "surface";
       const base64 = scene.methods[method.value][surface ? "surface" : "mask"];
       const next = await volume(base64, "prediction", surface
-        ? { colormap: "distance", opacity: 1, cal_min: scene.near, cal_max: scene.far }
+        ? { colormap: "distance", opacity: 1, cal_min: 0, cal_max: scene.far }
         : { colormap: "prediction", opacity: 0.6, cal_min: 0, cal_max: 1, colorbarVisible: false });
       if (shown) viewer.removeVolume(shown);
       viewer.addVolume(next);
