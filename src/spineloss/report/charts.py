@@ -195,13 +195,14 @@ def landscapes(content: Content) -> dict[str, Figure]:
 def strips(rows: Mapping[str, Sequence[tuple[str, Image]]]) -> Figure:
     """Pictures in rows, a method each, their captions above them; a paper's form of the page's tables."""
     columns = max(map(len, rows.values()))
-    figure = Figure(figsize=(1.5 * columns + 1.2, 1.9 * len(rows)), layout="constrained")
+    shape = max(picture.width / picture.height for pictures in rows.values() for _, picture in pictures)
+    figure = Figure(figsize=(max(1.0, 1.6 * shape) * columns + 1.3, 1.9 * len(rows)), layout="constrained")
     for axes in (grid := figure.subplots(len(rows), columns, squeeze=False)).flat:
         axes.set_axis_off()
     for line, (method, pictures) in zip(grid, rows.items(), strict=True):
-        line[0].text(-0.1, 0.5, fill(_short(method), 14), ha="right", va="center", transform=line[0].transAxes)
+        line[0].text(-0.1, 0.5, fill(_short(method), 18), ha="right", va="center", transform=line[0].transAxes)
         for axes, (caption, picture) in zip(line, pictures, strict=False):
-            axes.imshow(picture)
+            axes.imshow(picture, cmap="gray")
             axes.set_title(caption.replace("$", r"\$"), fontsize=7)
     return figure
 

@@ -18,8 +18,8 @@ LEAST = 0.01  # of the colours' range: the viewer leaves its first colour out
 def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, object]:
     """Volumes as base64 .nii.gz: the image, the truth, and of each method its mask and its surface's distances.
 
-    A surface's voxels hold their distance from the truth's surface in mm, others 0, which is transparent. The range
-    of colours ends at `far`, the same for all methods: all but a twentieth of the voxels are nearer.
+    A surface's voxels hold their distance from the truth's surface in mm, others 0, which is transparent. The
+    range of colours ends at `far`, the same for all methods: all but a twentieth of the voxels are nearer.
     """
     scan = gallery.scan(case)
     low, high = np.percentile(scan.intensities, [0.5, 99.5])
