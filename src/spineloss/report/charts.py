@@ -145,7 +145,10 @@ def ranks(ranking: Ranking, metric: str) -> Figure:
 
 
 def histograms(volumes: Sequence[np.ndarray]) -> Figure:
-    """Intensities of every case after each step of preprocessing (the seed's Figs. 6.5 and 6.6)."""
+    """Intensities after each step of preprocessing (the seed's Figs. 6.5 and 6.6).
+
+    A line is the mean over the cases; its band holds all but the lowest and highest tenth of them.
+    """
     steps = {"As it came": lambda volume: volume, "Clipped, rescaled": rescale, "Normalised": normalise}
     figure = Figure(figsize=(8.6, 2.9), layout="constrained")
     figure.patch.set_alpha(0)
@@ -153,9 +156,10 @@ def histograms(volumes: Sequence[np.ndarray]) -> Figure:
         _tidy(axes)
         changed = [step(volume) for volume in volumes]
         edges = _edges(changed)
-        for volume in changed:
-            share, _ = np.histogram(volume, bins=edges, density=True)
-            axes.plot((edges[:-1] + edges[1:]) / 2, share, color=COLOURS[0], lw=0.8, alpha=0.5)
+        shares = [np.histogram(volume, bins=edges, density=True)[0] for volume in changed]
+        centres = (edges[:-1] + edges[1:]) / 2
+        axes.fill_between(centres, *np.percentile(shares, [10, 90], axis=0), color=COLOURS[0], alpha=0.25, lw=0)
+        axes.plot(centres, np.mean(shares, axis=0), color=COLOURS[0])
         axes.set(xlabel=title, yticks=[])
         axes.set_ylim(0, None)
     figure.supylabel("Density of intensity", fontsize="medium", color=INK)

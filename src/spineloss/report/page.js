@@ -58,7 +58,7 @@
   const volume = (base64, name, options) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
 
   async function open() {
-    const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true });
+    const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true, crosshairWidthUnit: "percent", crosshairWidth: 0.4 });
     await viewer.attachToCanvas(canvas);
     if (!viewer.gl) throw new Error("no WebGL2");
     viewer.opts.multiplanarShowRender = 1;
