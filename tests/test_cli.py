@@ -22,7 +22,8 @@ def test_help_imports_nothing_heavy():
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
      ["study", "table"], ["study", "trajectories"], ["study", "compare"], ["losses"], ["losses", "list"],
-     ["losses", "show"], ["losses", "check"], ["shapes"], ["predict"], ["meta"]],
+     ["losses", "show"], ["losses", "check"], ["shapes"], ["predict"], ["meta"], ["landscape"],
+     ["study", "report"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
@@ -55,6 +56,9 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["study", "table", "."],
         ["study", "trajectories", ".", "-o", "pictures"],
         ["study", "compare", "."],
+        ["study", "report", "."],
+        ["study", "report", ".", "--metrics", "dise"],
+        ["landscape", "."],
         ["study", "compare", ".", "--margin", "small"],
         ["predict", ".", "x.mha", "-o", "y"],
         ["losses", "show", "dise"],
