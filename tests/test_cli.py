@@ -22,8 +22,8 @@ def test_help_imports_nothing_heavy():
     "command",
     [[], ["data"], ["data", "check"], ["data", "phantom"], ["study"], ["study", "run"], ["study", "status"],
      ["study", "table"], ["study", "trajectories"], ["study", "compare"], ["losses"], ["losses", "list"],
-     ["losses", "show"], ["losses", "check"], ["shapes"], ["predict"], ["meta"], ["landscape"],
-     ["study", "report"]],
+     ["losses", "show"], ["losses", "check"], ["shapes"], ["predict"], ["meta"], ["evolve"],
+     ["landscape"], ["study", "report"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help_with_an_example(command):
@@ -64,6 +64,8 @@ def test_from_volumes_to_masks(small_data, tmp_path):
         ["losses", "show", "dise"],
         ["meta", "nowhere", "-o", "out"],
         ["meta", ".", "-o", "out", "--grid", "16,20,20"],
+        ["evolve", "nowhere", "-o", "out"],
+        ["evolve", ".", "-o", "out", "--grid", "16,20,20"],
         ["losses", "check", "no.such.Loss"],
         ["shapes", "--loss", "dise", "-o", "toys"],
         ["shapes", "--shapes", "nowhere.txt", "-o", "toys"],
