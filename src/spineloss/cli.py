@@ -432,10 +432,10 @@ def _show_toys(values: Mapping[str, Mapping[str, float]], misprints: Mapping[tup
 def meta_command(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the loss is written.")],
-    imitate: Annotated[str, typer.Option(help="The loss to start from.")] = "dice_cross_entropy",
+    imitate: Annotated[str, typer.Option(help="The loss to start from.")] = "cross_entropy",
     objective: Annotated[str, typer.Option(help="The loss that judges each step.")] = "dice_cross_entropy",
     minutes: Annotated[float, typer.Option(min=0, help="Of learning; an earlier stop is possible.")] = 30,
-    grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,64,64",
+    grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,32,32",
     width: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Cases a batch.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 8,
