@@ -4,12 +4,10 @@ Run it on a quiet machine: .venv/bin/python benchmarks/greedy.py ../shared/data/
 """
 
 import argparse
-import copy
-import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -18,35 +16,17 @@ import torch
 from lightning_fabric import Fabric
 
 from machine import describe, write
+from obvious import obvious_trials
 from spineloss import network
 from spineloss.data import dataset
 from spineloss.data.batches import Augment, Pair, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.losses import parse
-from spineloss.training.greedy import Greedy, Search, Values
+from spineloss.training.greedy import Greedy, Search
 from spineloss.training.steps import Plain
 
 GRID, WIDTH, BATCH, SEED = (16, 64, 64), 8, 2, 21
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # of the lumbar preset
-
-
-def obvious_trials(greedy: Greedy, pair: Pair, candidates: Sequence[Values]) -> list[float]:
-    """Each candidate's score by a step of the network itself, which is then restored, and its optimiser."""
-    model, optimiser = greedy.network, greedy.plain.optimiser.optimizer
-    before = copy.deepcopy((model.state_dict(), optimiser.state_dict()))
-    scored, scores = greedy.scored(pair), []
-    for values in candidates:
-        replace(greedy.plain, loss=greedy.plain.loss.tuned(values))(pair.batch)
-        with torch.no_grad():
-            prediction = greedy.plain.network(scored.image).sigmoid()
-        squares = sum(
-            share * (prediction - target.mask).double().square().mean() for share, target in scored.targets
-        )
-        scores.append(math.sqrt(squares))
-        model.load_state_dict(before[0])
-        # A state that was loaded shares its tensors: without a copy the next trial would go on from this one.
-        optimiser.load_state_dict(copy.deepcopy(before[1]))
-    return scores
 
 
 @dataclass(frozen=True)
@@ -65,7 +45,7 @@ CONTESTS = [
     Contest("tversky", Search(moves="single"), 24, beside_obvious=False),
     Contest("tversky", Search(every=4), 24, beside_obvious=False),
     Contest("tversky", Search(every=4, moves="single"), 24, beside_obvious=False),
-    Contest("effectiveness", Search(every=8, moves="single"), 24, beside_obvious=False),
+    Contest("effectiveness", Search(every=8, moves="single"), 28, beside_obvious=False),
 ]
 
 
@@ -159,9 +139,10 @@ def main() -> None:
         [
             "# Greedy search of a loss's parameters",
             "",
-            "Mean time of consecutive training steps on real lumbar volumes, all in one process, each way in turn from the",
-            f"same state: grid {list(GRID)}, width {WIDTH}, {BATCH} cases a batch, Adam. {describe('torch')}",
-            "*Obvious*: a step of the network for each candidate, which is then restored, and the winner's once more.",
+            "Mean time of consecutive training steps on real lumbar volumes, all in one process, each way in turn",
+            f"from the same state: grid {list(GRID)}, width {WIDTH}, {BATCH} cases a batch, Adam.",
+            describe("torch"),
+            "*Obvious*: a step of the network for each candidate, restored after each, and the winner's once more.",
             "*Same choice*: of both ways. *Difference*: the largest of a score, relative.",
             "`.venv/bin/python benchmarks/greedy.py ../shared/data/lumbar`",
             "",

@@ -19,9 +19,9 @@ def ellipsoids(case: int) -> tuple[np.ndarray, np.ndarray]:
     return image, label_map
 
 
-def write_small_data(folder: Path) -> Path:
-    """Write six cases, 12 x 40 x 36 voxels of 3 x 1 x 1 mm, in paired folders."""
-    for case in range(6):
+def write_small_data(folder: Path, cases: int = 6) -> Path:
+    """Write cases of 12 x 40 x 36 voxels of 3 x 1 x 1 mm, in paired folders."""
+    for case in range(cases):
         image, label_map = ellipsoids(case)
         for kind, array in (("images", image), ("masks", label_map)):
             (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,6 +99,9 @@ def study_run(
     method: Annotated[
         list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")
     ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
+    ] = None,
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
 
@@ -106,6 +110,7 @@ def study_run(
     _say(f"Loading {source}")
     from spineloss.study import specification
     from spineloss.study.engine import run_study
+    from spineloss.study.trackers import follow, open_trackers
 
     folder = Path(source)
     if (folder / "study.yaml").exists():
@@ -115,8 +120,9 @@ def study_run(
         overrides["methods"] = method
     study = specification.load(source, overrides)
     output = output or Path(Path(source).stem)
+    trackers = open_trackers(track or [], output)
     try:
-        failed = _follow(run_study(study, output, _say), len(study.trials) * study.folds * study.epochs, output)
+        failed = _follow(follow(run_study(study, output, _say), trackers, _say), output)
     except KeyboardInterrupt:
         _say("Stopped; the same command goes on from here.")
         raise typer.Exit(STOPPED) from None
@@ -126,37 +132,26 @@ def study_run(
         raise typer.Exit(FAILED)
 
 
-def _follow(events: Any, total: int, folder: Path) -> int:
-    """Show the events of a study as they come, and count the failed runs."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _follow(events: Any, folder: Path) -> int:
+    """Show the events of a study, as a view on a terminal and as lines elsewhere, and count the failed runs."""
+    from rich.live import Live
+
+    from spineloss.study.status import read_status, view
 
     failed = 0
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("epochs", total=total)
+    with (
+        Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
+    ):
         for event in events:
             place = f"{event.method} fold {event.fold}"
             if event.epoch is None:
                 failed += 1
                 _say(f"{place}: failed: {event.reason}")
-                continue
-            bar.update(
-                task, completed=_epochs_done(folder), description=f"{place} loss {event.epoch.train_loss:.4f}"
-            )
-            if event.epoch.validation:
+            elif live is None and event.epoch.validation:
                 _say(_validation_line(place, event))
+            if live is not None:
+                live.update(view(read_status(folder), event.fold), refresh=True)
     return failed
-
-
-def _epochs_done(folder: Path) -> int:
-    from spineloss.study.status import read_status
-
-    return sum(row.epochs_done for row in read_status(folder))
 
 
 def _validation_line(place: str, event: Any) -> str:
@@ -173,24 +168,11 @@ def study_status(
 
     Example: [bold]spineloss study status study/[/bold]
     """
-    from rich.table import Table
-    from rich.text import Text
-
-    from spineloss.study.status import read_status, seconds_left
+    from spineloss.study.status import read_status, summary, table
 
     rows = read_status(folder)
-    table = Table("method", "fold", "status", "epochs", "s/epoch")
-    for row in rows:
-        pace = "" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}"
-        status = row.status if row.reason is None else f"{row.status}: {row.reason}"
-        table.add_row(Text(row.method), str(row.fold), Text(status), f"{row.epochs_done}/{row.epochs}", pace)
-    console.print(table)
-    left = seconds_left(rows)
-    done = sum(row.status == "done" for row in rows)
-    _say(
-        f"{done} of {len(rows)} runs done"
-        + ("" if left is None else f", about {left / 60:.0f} min of training left")
-    )
+    _show(table(rows))
+    _say(summary(rows))
 
 
 @study_app.command("table")
@@ -241,6 +223,19 @@ def study_trajectories(
         _say(str(picture))
 
 
+# What decides is asked alike wherever methods are compared.
+Metrics = Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")]
+Reference = Annotated[
+    str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
+]
+Margin = Annotated[
+    str | None,
+    typer.Option(
+        help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
+    ),
+]
+
+
 @study_app.command("report")
 def study_report(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
@@ -249,32 +244,29 @@ def study_report(
         typer.Option("--output", "-o", help="The page; report.html in the study's folder if not given."),
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="A folder for the figures alone, as SVG and PNG.")] = None,
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
 ) -> None:
     """Write the study as one page that needs nothing else: open it in a browser.
 
-    Example: [bold]spineloss study report study/ --figures figures/[/bold]
+    Example: [bold]spineloss study report study/ --figures figures/ --metrics dice,hd95[/bold]
     """
     _say(f"Reading {folder}")
+    from spineloss.report.content import read_content
     from spineloss.report.page import write_report
 
     page = output or folder / "report.html"
-    write_report(folder, page, figures, _say)
+    write_report(read_content(folder, _names(metrics), reference, _margins(margin)), page, figures, _say)
     _say(f"Open {page} in a browser")
 
 
 @study_app.command("compare")
 def study_compare(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
-    metrics: Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")] = "dice",
-    reference: Annotated[
-        str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
-    ] = None,
-    margin: Annotated[
-        str | None,
-        typer.Option(
-            help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
-        ),
-    ] = None,
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
     epoch: Annotated[str, typer.Option(help="last; or best (chosen by validation Dice).")] = "last",
     format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
 ) -> None:
@@ -286,9 +278,12 @@ def study_compare(
     from spineloss.study.comparison_table import render
     from spineloss.study.table import read_records
 
-    names = [name.strip() for name in metrics.split(",")]
-    results = compare_study(read_records(folder), names, reference, _margins(margin), epoch)
+    results = compare_study(read_records(folder), _names(metrics), reference, _margins(margin), epoch)
     print(render(results, format, epoch=epoch))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _margins(text: str | None) -> list[float]:
@@ -296,6 +291,28 @@ def _margins(text: str | None) -> list[float]:
         return [float(part) for part in text.split(",")] if text else []
     except ValueError as error:
         raise UserError(f"The margin {text!r} is no number: write it as 1.0, or as 1.0,0.5.") from error
+
+
+@app.command("landscape")
+def landscape_command(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, such as study/runs/dice/fold-0.")],
+    loss: Annotated[
+        list[str] | None, typer.Option(help="A loss whose surface is drawn; repeatable. The run's own if none.")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Along each of both directions, odd.")] = 15,
+    span: Annotated[float, typer.Option(help="How far, in lengths of the trained filters.")] = 1.0,
+) -> None:
+    """Draw losses around a run's trained network, along two random directions scaled filter by filter.
+
+    The numbers and the pictures are written into the run's folder, where the study's report finds them.
+
+    Example: [bold]spineloss landscape study/runs/dice/fold-0 --loss dice --loss cross_entropy[/bold]
+    """
+    _say(f"Loading {source}")
+    from spineloss.study.landscape import write_landscape
+
+    for path in write_landscape(source, loss or [], points=points, span=span, progress=_say):
+        _say(str(path))
 
 
 @losses_app.command("list")
@@ -415,10 +432,10 @@ def _show_toys(values: Mapping[str, Mapping[str, float]], misprints: Mapping[tup
 def meta_command(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the loss is written.")],
-    imitate: Annotated[str, typer.Option(help="The loss to start from.")] = "dice_cross_entropy",
+    imitate: Annotated[str, typer.Option(help="The loss to start from.")] = "cross_entropy",
     objective: Annotated[str, typer.Option(help="The loss that judges each step.")] = "dice_cross_entropy",
     minutes: Annotated[float, typer.Option(min=0, help="Of learning; an earlier stop is possible.")] = 30,
-    grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,64,64",
+    grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,32,32",
     width: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Cases a batch.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 8,

@@ -13,8 +13,8 @@ TREES = {
     "cross_entropy": "evolved(negate(mean(add(multiply(y, log(p)), "
     "multiply(complement(y), log(complement(p)))))))",
     "dice": "evolved(complement(divide(multiply(2, mean(multiply(p, y))), add(mean(p), mean(y)))))",
-    "tversky": "evolved(complement(divide(mean(multiply(p, y)), add(mean(multiply(p, y)), add("
-    "multiply(0.7, mean(multiply(p, complement(y)))), multiply(0.3, mean(multiply(y, complement(p)))))))))",
+    "tversky": "evolved(complement(divide(mean(multiply(p, y)), "
+    "add(multiply(0.7, mean(p)), multiply(0.3, mean(y))))))",
     "focal": "evolved(negate(multiply(0.25, mean(multiply(power(absolute(subtract(p, y)), 1.45), "
     "log(complement(absolute(subtract(p, y)))))))))",
 }

@@ -2,8 +2,11 @@ import pytest
 
 from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
+from spineloss.report.content import read_content
 from spineloss.report.page import write_report
 from spineloss.study.engine import run_study
+from spineloss.study.landscape import write_landscape
+from spineloss.study.runs import Run
 from spineloss.study.specification import check
 
 SETTINGS = {
@@ -31,5 +34,7 @@ def reported(tmp_path_factory, hostile):
     methods = ["dice", adaptive, *({"name": name, "loss": "cross_entropy"} for name in hostile)]
     study = check(SETTINGS | {"data": data, "methods": methods}, "test")
     list(run_study(study, folder / "study", progress=lambda line: None, cache=Cache(folder / "cache")))
-    write_report(folder / "study", folder / "report.html", folder / "figures")
+    run = Run.of(folder / "study", "dice", 0).folder
+    list(write_landscape(run, ["dice", "focal"], points=3, span=1.0, progress=lambda line: None))
+    write_report(read_content(folder / "study"), folder / "report.html", folder / "figures")
     return folder

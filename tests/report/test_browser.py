@@ -9,6 +9,9 @@ from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--no-sandbox"]
+BRIGHTNESS = (
+    "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).reduce((sum, part) => sum + Number(part), 0)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +76,10 @@ def test_metrics_and_curves_switch(page):
 
 def test_a_case_is_followed(page):
     page.locator("#distribution-dice-case-0-0").hover()
-    assert page.locator("#case-name").text_content().startswith("case-")
+    assert page.locator("#case-choice").input_value() == "0"
     assert page.locator("#distribution-dice-line-0.chosen").count() == 1
+    page.locator("#case-choice").select_option("case-3")
+    assert page.locator("#distribution-dice-line-3.chosen, #distribution-dice-line-0.chosen").count() == 1
 
 
 def test_the_3d_view_draws_pixels_and_switches(page):
@@ -84,10 +89,41 @@ def test_the_3d_view_draws_pixels_and_switches(page):
     assert len(np.unique(mask.reshape(-1, 3), axis=0)) > 50
     page.locator("#scene-layer").select_option("surface")
     page.wait_for_function("document.getElementById('scene-note').textContent.includes('distance')")
-    assert (pixels(page) != mask).any()
+    surface = pixels(page)
+    assert (surface != mask).any()
+    # A thin surface on a faint image, and nothing over it all.
+    assert (surface.max(axis=-1) < 128).mean() > 0.5
     assert page.complaints == []
 
 
 def pixels(page):
     page.wait_for_timeout(500)
     return np.array(Image.open(io.BytesIO(page.locator("#scene").screenshot())).convert("RGB"))
+
+
+@pytest.mark.parametrize("width", [390, 800, 1280])
+def test_the_page_is_no_wider_than_the_window(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_a_dark_page_prints_light_and_whole(page):
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 between the margins
+    page.emulate_media(media="screen", color_scheme="dark")
+    assert page.evaluate(BRIGHTNESS) < 100
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(BRIGHTNESS) == 3 * 255
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    page.emulate_media(media="screen", color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_keyboard_reaches_the_answer_and_sorts(page):
+    page.reload()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("#table th button").nth(3).focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#table th").nth(3).get_attribute("aria-sort") == "descending"

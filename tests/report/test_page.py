@@ -2,12 +2,22 @@
 
 import re
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spineloss.errors import UserError
+from spineloss.files import read_json
 from spineloss.report.content import read_content
 from spineloss.report.page import write_report
+from spineloss.study.runs import Run
+
+
+@pytest.fixture
+def study(reported, tmp_path):
+    """The finished study, free to change."""
+    return Path(shutil.copytree(reported / "study", tmp_path / "study"))
 
 
 def test_hostile_names_are_text(reported):
@@ -31,6 +41,8 @@ def test_every_section_is_there(reported):
         "cases",
         "balance",
         "training",
+        "weights",
+        "landscape",
         "series",
         "extremes",
         "space",
@@ -50,6 +62,11 @@ def test_figures_alone(reported):
         "curve-dice.svg",
         "ranks.png",
         "foreground.svg",
+        "labels.svg",
+        "landscape-0.png",
+        "time-series.png",
+        "extremes.svg",
+        "augmentation.png",
     } <= names
 
 
@@ -63,17 +80,71 @@ def test_the_table_is_the_studys_and_the_seeds_row_stands_beside(reported, hosti
     assert len(set(twins)) == 1
 
 
-def test_without_the_volumes_the_page_says_so(reported, tmp_path):
-    shutil.copytree(reported / "study", tmp_path / "study")
-    settings = (tmp_path / "study" / "study.yaml").read_text(encoding="utf-8")
-    (tmp_path / "study" / "study.yaml").write_text(
+def test_without_the_volumes_the_page_says_so(reported, study, tmp_path):
+    settings = (study / "study.yaml").read_text(encoding="utf-8")
+    (study / "study.yaml").write_text(
         settings.replace(str(reported / "lumbar"), str(tmp_path / "gone")), encoding="utf-8"
     )
-    write_report(tmp_path / "study", tmp_path / "report.html")
+    write_report(read_content(study), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "gone does not exist" in page and 'id="series"' not in page and 'id="table"' in page
 
 
+def test_dice_decides_unless_told_otherwise(study):
+    content = read_content(study)
+    means = {
+        metric: {name: np.nanmean(list(values.values())) for name, values in found.items()}
+        for metric, found in content.values.items()
+    }
+    assert content.answer.startswith("By Dice, ")
+    reference = content.results["accuracy"].comparison.reference
+    assert means["dice"][reference] == max(means["dice"].values())
+    content = read_content(study, ["hd95", "dice"], margins=[0.5, 1])
+    assert content.answer.startswith("By HD95, ")
+    reference = content.results["dice"].comparison.reference
+    assert means["hd95"][reference] == min(means["hd95"].values())
+    margins = [content.results[metric].comparison.margin for metric in ("hd95", "dice", "recall")]
+    assert margins == [0.5, 0.01, None]
+    assert read_content(study, reference="adaptive").results["dice"].comparison.reference == "adaptive"
+
+
+def test_what_decides_is_checked(study):
+    with pytest.raises(UserError, match="no metric 'dise'"):
+        read_content(study, ["dise"])
+    with pytest.raises(UserError, match="2 margins do not fit 1 metrics"):
+        read_content(study, margins=[1, 2])
+
+
+def keep(study, wanted):
+    """Take out the runs, but those of methods and folds wanted."""
+    for path in study.glob("runs/*/*/run.json"):
+        run = read_json(path)
+        if run["fold"] not in wanted.get(run["method"], ()):
+            shutil.rmtree(path.parent)
+
+
+def test_a_study_partly_finished(study, tmp_path):
+    keep(study, {"dice": (0, 1), "adaptive": (0,)})
+    failed = Run.of(study, "adaptive", 1)
+    failed.write_record(
+        {"method": "adaptive", "order": 1, "fold": 1, "status": "failed", "reason": "<b>no</b> memory"}
+    )
+    write_report(read_content(study), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1 of 2 folds" in page and "1 failed, 6 unfinished of 10 runs" in page
+    assert "adaptive, fold 1 failed: &lt;b&gt;no&lt;/b&gt; memory" in page
+    assert "nan" not in re.sub(r"<(script|style).*?</\1>|base64,[^\"]*", "", page, flags=re.S).lower().replace(
+        'data-value="nan"', ""
+    )
+
+
+def test_a_study_of_one_method(study, tmp_path):
+    keep(study, {"dice": (0, 1)})
+    write_report(read_content(study), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Only dice is finished" in page and "Wilcoxon" not in page and 'id="extremes"' in page
+
+
 def test_a_folder_without_a_study_is_told(tmp_path):
     with pytest.raises(UserError, match="holds no study"):
-        write_report(tmp_path, tmp_path / "report.html")
+        read_content(tmp_path)

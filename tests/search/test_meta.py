@@ -59,7 +59,7 @@ def test_the_loss_is_learned_and_its_controls_are_kept(small_data, tmp_path):
 
 def test_it_stops_when_nothing_gets_better(small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("spineloss.search.meta._dice", lambda training: 0.5)
-    assert len(rounds(small_data, tmp_path / "out", 99)) == 5
+    assert len(rounds(small_data, tmp_path / "out", 99)) == 7
 
 
 def test_other_settings_are_refused(small_data, tmp_path):

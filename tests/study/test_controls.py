@@ -162,7 +162,7 @@ def test_trajectories_as_pictures(finished, tmp_path):
 
 def test_no_trajectories_are_told(tmp_path, small_data):
     (tmp_path / "study.yaml").write_text(f"data: {small_data}\nmethods: [dice]")
-    with pytest.raises(UserError, match="has no weights to draw"):
+    with pytest.raises(UserError, match="has nothing to draw"):
         next(draw_trajectories(tmp_path, tmp_path / "pictures"))
 
 

@@ -23,11 +23,6 @@ class Trajectory:
         return [recorded_weights(row) for row in self.rows]
 
     @property
-    def parameters(self) -> list[dict[str, float]]:
-        """The loss's parameters of each step, by name; none where its terms were weighed."""
-        return [] if any(self.weights) else self.rows
-
-    @property
     def course(self) -> tuple[str, list[dict[str, float]]]:
         """What changed, `weight` or `parameter`, and its values of each step."""
         return ("weight", self.weights) if any(self.weights) else ("parameter", self.rows)

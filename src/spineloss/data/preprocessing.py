@@ -21,12 +21,17 @@ def normalise(image: np.ndarray) -> np.ndarray:
     Returns:
         (Z, Y, X) float32 of mean 0 and standard deviation 1.
     """
+    scaled = rescale(image)
+    spread = scaled.std()
+    return ((scaled - scaled.mean()) / (spread if spread > 0 else 1.0)).astype(np.float32)
+
+
+def rescale(image: np.ndarray) -> np.ndarray:
+    """Clip to the [0.5, 99.5] percentiles and rescale to [0, 1]: (Z, Y, X) float64."""
     low, high = np.percentile(image, [0.5, 99.5])
     if high <= low:
         low, high = float(image.min()), float(image.max())
-    scaled = (np.clip(image, low, high).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
-    spread = scaled.std()
-    return ((scaled - scaled.mean()) / (spread if spread > 0 else 1.0)).astype(np.float32)
+    return (np.clip(image, low, high).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
 
 
 def channels_of(label_map: np.ndarray, labels: Sequence[int], target: str) -> np.ndarray:

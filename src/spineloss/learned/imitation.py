@@ -9,6 +9,7 @@ from spineloss.seeding import seed_of
 
 STEPS = 1000
 RATE = 0.01
+CLIP = 1.0  # the gradient's largest norm
 SAMPLES, GRID = 8, (6, 12, 12)  # of a step's predictions
 
 
@@ -33,6 +34,8 @@ def imitate(loss: Loss, seed: int) -> MetaLoss:
         miss = (slope - wanted_slope).flatten(1).square().sum(1) / wanted_slope.flatten(1).square().sum(1)
         optimiser.zero_grad()
         (miss.mean() + (value - wanted).square()).backward()
+        # A relative error of random weights can be huge; Adam would remember it, and hardly move again.
+        torch.nn.utils.clip_grad_norm_(meta.parameters(), CLIP)
         optimiser.step()
         schedule.step()
     return meta

@@ -1,14 +1,19 @@
 """The report's charts, as figures: drawn once for the page and for a paper."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from textwrap import fill
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL.Image import Image
 
+from spineloss.analysis.landscape_figures import draw_landscape
 from spineloss.analysis.ranking import Ranking
+from spineloss.data.preprocessing import normalise, rescale
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
 from spineloss.study.trajectories import figures
@@ -17,6 +22,7 @@ INK = "#010203"  # becomes the page's own text colour, light or dark
 # Okabe and Ito's colours, which the colour-blind tell apart; lines also differ by their dashes.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a"]
 DASHES = ["-", "--", ":", "-."]
+BINS = 80
 CURVE_TITLES = {"train_loss": "Training loss", "learning_rate": "Learning rate"}
 
 
@@ -34,9 +40,8 @@ def distributions(content: Content, metric: str) -> Figure:
     """Each case of each method, with the line that joins a case's points."""
     unit, values = METRICS[metric], content.values[metric]
     figure, axes = _figure(8.6, 0.44 * len(content.methods) + 1.1)
-    cases = sorted(next(iter(values.values())))
-    jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(cases))
-    for number, case in enumerate(cases):
+    jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(content.cases))
+    for number, case in enumerate(content.cases):
         x = [unit.scale * values[method].get(case, math.nan) for method in content.methods]
         y = np.arange(len(content.methods)) + jitter[number]
         axes.plot(x, y, color=INK, lw=1, alpha=0, gid=f"line-{number}")
@@ -56,20 +61,25 @@ def precision_recall(content: Content) -> Figure:
     """Each fold of each method, and their mean."""
     figure, axes = _figure(6.4, 4.6)
     for number, method in enumerate(content.methods):
-        folds = {metric: _last(content, method, metric) for metric in ("recall", "precision")}
-        axes.plot(folds["recall"], folds["precision"], "o", ms=4, alpha=0.5, color=colour(number))
-        mean = [np.mean(folds["recall"]), np.mean(folds["precision"])]
-        axes.plot(
-            *mean, "osD^"[number // len(COLOURS) % 4], ms=9, mec=INK, color=colour(number), label=_short(method)
-        )
+        folds = np.array(_last_balances(content, method))
+        if not folds.size:
+            continue
+        axes.plot(*folds.T, "o", ms=4, alpha=0.5, color=colour(number))
+        mark = "osD^"[number // len(COLOURS) % 4]
+        axes.plot(*folds.mean(0), mark, ms=9, mec=INK, color=colour(number), label=_short(method))
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)")
     _legend(figure, axes)
     return figure
 
 
-def _last(content: Content, method: str, metric: str) -> list[float]:
-    folds = content.curves[method][metric]
-    return [100 * fold[max(fold)] for fold in folds if fold]
+def _last_balances(content: Content, method: str) -> list[tuple[float, float]]:
+    """Recall and precision in percent at the last epoch of each fold where both are defined."""
+    recall, precision = (content.curves[method][metric] for metric in ("recall", "precision"))
+    return [
+        (100 * of_fold[max(of_fold)], 100 * other[max(other)])
+        for of_fold, other in zip(recall, precision, strict=True)
+        if of_fold and other
+    ]
 
 
 def curves(content: Content, column: str) -> Figure:
@@ -95,11 +105,16 @@ def curves(content: Content, column: str) -> Figure:
 
 
 def trajectories(content: Content) -> dict[str, Figure]:
-    """Method -> its weights or parameters against the training step, a panel a fold (the seed's Figs. 8.5, 8.6)."""
+    """Method -> its weights or parameters against the step, a panel a fold (the seed's Figs. 8.5, 8.6)."""
+    with _page_colours():
+        return dict(figures(content.study, content.folder, _short))
+
+
+def _page_colours() -> AbstractContextManager:
+    """Figures drawn elsewhere come in the page's text colour, on no background."""
     ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
     clear = ("axes.facecolor", "figure.facecolor", "legend.facecolor")
-    with matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none")):
-        return dict(figures(content.study, content.folder))
+    return matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none"))
 
 
 def ranks(ranking: Ranking, metric: str) -> Figure:
@@ -125,21 +140,70 @@ def ranks(ranking: Ranking, metric: str) -> Figure:
     return figure
 
 
-def histograms(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Figure:
-    """Intensities of every case as it came, and as the network sees it."""
+def histograms(volumes: Sequence[np.ndarray]) -> Figure:
+    """Intensities after each step of preprocessing (the seed's Figs. 6.5 and 6.6).
+
+    A line is the mean over the cases; its band holds all but the lowest and highest tenth of them.
+    """
+    steps = {"As it came": lambda volume: volume, "Clipped, rescaled": rescale, "Normalised": normalise}
     figure = Figure(figsize=(8.6, 2.9), layout="constrained")
     figure.patch.set_alpha(0)
-    for axes, volumes, title in zip(
-        figure.subplots(1, 2), (before, after), ("As it came", "Clipped, rescaled, normalised"), strict=True
-    ):
+    for axes, (title, step) in zip(figure.subplots(1, len(steps)), steps.items(), strict=True):
         _tidy(axes)
-        low = min(float(np.percentile(volume, 0.1)) for volume in volumes)
-        high = max(float(np.percentile(volume, 99.9)) for volume in volumes)
-        for volume in volumes:
-            share, edges = np.histogram(volume, bins=80, range=(low, high), density=True)
-            axes.plot((edges[:-1] + edges[1:]) / 2, share, color=COLOURS[0], lw=0.8, alpha=0.5)
-        axes.set(xlabel=f"Intensity. {title}", yticks=[])
+        changed = [step(volume) for volume in volumes]
+        edges = _edges(changed)
+        shares = [np.histogram(volume, bins=edges, density=True)[0] for volume in changed]
+        centres = (edges[:-1] + edges[1:]) / 2
+        axes.fill_between(centres, *np.percentile(shares, [10, 90], axis=0), color=COLOURS[0], alpha=0.25, lw=0)
+        axes.plot(centres, np.mean(shares, axis=0), color=COLOURS[0])
+        axes.set(xlabel=title, yticks=[])
         axes.set_ylim(0, None)
+    figure.supylabel("Density of intensity", fontsize="medium", color=INK)
+    return figure
+
+
+def _edges(volumes: Sequence[np.ndarray]) -> np.ndarray:
+    """Bins that all volumes share; where intensities are whole, each holds as many of them."""
+    low = min(float(np.percentile(volume, 0.1)) for volume in volumes)
+    high = max(float(np.percentile(volume, 99.9)) for volume in volumes)
+    if all(np.array_equal(volume, np.round(volume)) for volume in volumes):
+        width = max(1, round((high - low) / BINS))
+        return np.arange(math.floor(low), high + width, width) - 0.5
+    return np.linspace(low, max(high, low + 1e-6), BINS + 1)
+
+
+def labels(shares: Mapping[str, Mapping[int, float]]) -> Figure:
+    """Each label's share of a case's foreground: the mean as a bar, one point a case (the seed's Fig. 6.2)."""
+    names = sorted({label for found in shares.values() for label in found})
+    figure, axes = _figure(8.6, 2.6)
+    for place, label in enumerate(names):
+        values = [100 * found.get(label, 0.0) for found in shares.values()]
+        axes.bar(place, np.mean(values), color=COLOURS[0], alpha=0.6)
+        jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
+        axes.plot(place + jitter, values, "o", ms=3, mew=0, alpha=0.6, color=COLOURS[1])
+    axes.set_xticks(range(len(names)), [str(name) for name in names])
+    axes.set(xlabel="Label", ylabel="Of the foreground (%)")
+    return figure
+
+
+def landscapes(content: Content) -> dict[str, Figure]:
+    """Method and fold -> the loss landscape around that run's network, of every run that has one."""
+    with _page_colours():
+        return {name: draw_landscape(surface, name) for name, surface in content.landscapes.items()}
+
+
+def strips(rows: Mapping[str, Sequence[tuple[str, Image]]]) -> Figure:
+    """Pictures in rows, a method each, their captions above them; a paper's form of the page's tables."""
+    columns = max(map(len, rows.values()))
+    shape = max(picture.width / picture.height for pictures in rows.values() for _, picture in pictures)
+    figure = Figure(figsize=(max(1.0, 1.6 * shape) * columns + 1.3, 1.9 * len(rows)), layout="constrained")
+    for axes in (grid := figure.subplots(len(rows), columns, squeeze=False)).flat:
+        axes.set_axis_off()
+    for line, (method, pictures) in zip(grid, rows.items(), strict=True):
+        line[0].text(-0.1, 0.5, fill(_short(method), 18), ha="right", va="center", transform=line[0].transAxes)
+        for axes, (caption, picture) in zip(line, pictures, strict=False):
+            axes.imshow(picture, cmap="gray")
+            axes.set_title(caption.replace("$", r"\$"), fontsize=7)
     return figure
 
 

@@ -8,11 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from spineloss.analysis.landscape import Surface, read_surface
 from spineloss.analysis.sentences import answer, caution, verdict_words
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.metrics import METRICS
-from spineloss.study.comparison import Result, case_values, compare_study
+from spineloss.study.comparison import Result, case_values, compare_study, refuse_unknown
+from spineloss.study.landscape import landscape_file
 from spineloss.study.runs import Run
 from spineloss.study.specification import Study, load
 from spineloss.study.status import RunStatus, read_status
@@ -34,16 +36,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A method's cells by metric, and the seed's published ones where it has this method."""
+    """A method's cells by metric, over its finished folds, and the seed's published ones where it has it."""
 
     method: str
+    folds: int
     cells: dict[str, Cell]
     published: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Content:
-    """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value."""
+    """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value.
+
+    `metrics` decide, in their order; without a second method nothing is compared, and `results` is empty.
+    """
 
     name: str
     folder: Path
@@ -51,6 +57,7 @@ class Content:
     methods: list[str]
     answer: str
     table: list[TableRow]
+    metrics: list[str]
     results: dict[str, Result]
     values: dict[str, dict[str, dict[str, float]]]
     rows: list[Row]
@@ -58,21 +65,45 @@ class Content:
     statuses: list[RunStatus]
     folds: list[list[str]]
     records: dict[tuple[str, int], dict[str, Any]]
+    landscapes: dict[str, Surface]
+
+    @property
+    def cases(self) -> list[str]:
+        """Every case that a finished run was measured on."""
+        return sorted({case for found in self.values[self.decisive].values() for case in found})
+
+    @property
+    def decisive(self) -> str:
+        """The metric that decides first."""
+        return self.metrics[0]
 
 
-def read_content(folder: Path) -> Content:
+def read_content(
+    folder: Path,
+    metrics: Sequence[str] = ("dice",),
+    reference: str | None = None,
+    margins: Sequence[float] = (),
+) -> Content:
     """Read a study's folder.
 
+    Args:
+        folder: the study's.
+        metrics: which decide, in this order.
+        reference: the method to compare with; if none, the one with the best mean of the first metric.
+        margins: of equivalence, as `compare_study` takes them.
+
     Raises:
-        UserError: no study is there, or no run of it is finished.
+        UserError: no study is there, no run of it is finished, or what decides is unknown.
     """
+    refuse_unknown(metrics)
     statuses = read_status(folder)
     study = load(folder / "study.yaml")
     records = read_records(folder)
     if not records:
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
     methods = list(dict.fromkeys(record.method for record in records))
-    compared = compare_study(records, list(METRICS)) if len(methods) > 1 else []
+    others = [metric for metric in METRICS if metric not in metrics]
+    compared = compare_study(records, metrics, reference, margins, beside=others) if len(methods) > 1 else []
     results = {result.metric: result for result in compared}
     rows = summarise(records, "last")
     return Content(
@@ -80,8 +111,9 @@ def read_content(folder: Path) -> Content:
         folder=folder,
         study=study,
         methods=methods,
-        answer=_answer(results, methods),
+        answer=_answer([results[metric] for metric in metrics] if results else [], methods),
         table=_table(methods, rows, results, study),
+        metrics=list(metrics),
         results=results,
         values={metric: case_values(records, metric, "last") for metric in METRICS},
         rows=rows,
@@ -91,14 +123,18 @@ def read_content(folder: Path) -> Content:
         records={
             (record.method, record.fold): Run.of(folder, record.method, record.fold).record() for record in records
         },
+        landscapes={
+            f"{record.method}, fold {record.fold}": read_surface(path)
+            for record in records
+            if (path := landscape_file(Run.of(folder, record.method, record.fold))).exists()
+        },
     )
 
 
-def _answer(results: dict[str, Result], methods: Sequence[str]) -> str:
-    if not results:
+def _answer(deciding: Sequence[Result], methods: Sequence[str]) -> str:
+    if not deciding:
         return f"Only {methods[0]} is finished: a second method is needed to compare it with."
-    decisive = results["dice"]
-    return answer({"dice": (decisive.comparison, decisive.ranking)})
+    return answer({result.metric: (result.comparison, result.ranking) for result in deciding})
 
 
 def _table(
@@ -110,6 +146,7 @@ def _table(
     return [
         TableRow(
             method,
+            max(shown[method, metric].folds for metric in METRICS),
             {metric: _cell(method, metric, methods, shown, results) for metric in METRICS},
             seed.get(method, {}),
         )
@@ -124,7 +161,8 @@ def _cell(
     means = [shown[other, metric].mean for other in methods]
     defined = [mean for mean in means if not math.isnan(mean)]
     best = (max if unit.higher_is_better else min)(defined) if defined else math.nan
-    text = "undefined" if math.isnan(row.mean) else f"{unit.scale * row.mean:.2f} ± {unit.scale * row.std:.2f}"
+    spread = "" if math.isnan(row.std) else f" ± {unit.scale * row.std:.2f}"
+    text = "undefined" if math.isnan(row.mean) else f"{unit.scale * row.mean:.2f}{spread}"
     pair = results[metric].comparison.pairs.get(method) if metric in results else None
     if pair is None:
         return Cell(text, row.mean, row.mean == best, "", "")
@@ -140,7 +178,11 @@ def _published(study: Study) -> dict[str, dict[str, str]]:
     anatomy = next((name for name in ("lumbar", "cervical") if name in study.data.name.lower()), None)
     text = (files("spineloss") / "report" / "published.csv").read_text(encoding="utf-8")
     return {
-        row["loss"]: {metric: f"{row[metric]} ± {row[metric + '_std']}" for metric in METRICS if row.get(metric)}
+        row["loss"]: {
+            metric: f"{float(row[metric]):.2f} ± {float(row[f'{metric}_std']):.2f}"
+            for metric in METRICS
+            if row.get(metric)
+        }
         for row in csv.DictReader(text.splitlines())
         if row["dataset"] == anatomy
     }

@@ -12,8 +12,9 @@ import torch
 from spineloss.data import volumes
 from spineloss.data.cache import Cache
 from spineloss.data.cases import find_cases, read_case
-from spineloss.data.dataset import Dataset, prepare
+from spineloss.data.dataset import Dataset
 from spineloss.report.content import Content
+from spineloss.study.data import prepare_again
 from spineloss.study.prediction import Predictor
 from spineloss.study.runs import Run
 
@@ -42,21 +43,12 @@ class Gallery:
         progress: told in a line what is being done.
 
     Raises:
-        UserError: the data is no longer there, or has problems.
+        UserError: the data is no longer there, has problems, or is other data.
     """
 
     def __init__(self, content: Content, progress: Callable[[str], None]) -> None:
         self.content = content
-        study = content.study
-        self.data: Dataset = prepare(
-            study.data,
-            grid=study.grid,
-            labels=study.labels,
-            target=study.target,
-            leave_out=study.leave_out,
-            cache=Cache(),
-            progress=progress,
-        )
+        self.data: Dataset = prepare_again(content.study, content.folder, progress)
         self._scans: dict[str, Scan] = {}
         self._predictors: dict[tuple[str, int], Predictor] = {}
         self._masks: dict[tuple[str, str], np.ndarray] = {}
@@ -77,6 +69,16 @@ class Gallery:
                 volumes.spacing_of(image),
             )
         return self._scans[case]
+
+    def label_shares(self) -> dict[str, dict[int, float]]:
+        """Case -> each of the study's labels -> its share of the foreground."""
+        source, labels = self.content.study.data, self.content.study.labels
+        shares = {}
+        for row in Cache().report(source, find_cases(source)).rows:
+            voxels = {label: count for label, count in row.voxels.items() if labels == "all" or label in labels}
+            if row.case in self.data.samples and voxels:
+                shares[row.case] = {label: count / sum(voxels.values()) for label, count in voxels.items()}
+        return shares
 
     def prediction(self, method: str, case: str) -> np.ndarray:
         """The foreground of a case by a method: (Z, Y, X) booleans."""

@@ -30,25 +30,23 @@
   }
 
   // A case is followed through the methods.
-  const names = JSON.parse(document.getElementById("case-names").textContent);
-  const told = document.getElementById("case-name");
-  for (const figure of all("[data-distribution]")) {
-    const svg = figure.querySelector("svg"), metric = figure.dataset.distribution;
-    const numberOf = target => (target.closest('[id*="-case-"]')?.id.match(/-case-(\d+)-\d+$/) || [])[1];
-    const forget = () => {
-      svg.classList.remove("following");
+  const choice = document.getElementById("case-choice");
+  const strips = all("[data-distribution] svg");
+  function follow() {
+    for (const svg of strips) {
       all(".chosen", svg).forEach(element => element.classList.remove("chosen"));
-    };
-    svg.addEventListener("mouseover", event => {
-      const number = numberOf(event.target);
-      if (number === undefined) return;
-      forget();
-      svg.classList.add("following");
-      all(`[id*="-case-${number}-"], [id$="-line-${number}"]`, svg).forEach(element => element.classList.add("chosen"));
-      told.textContent = names[metric][Number(number)];
-    });
-    svg.addEventListener("mouseleave", () => { forget(); told.textContent = ""; });
+      svg.classList.toggle("following", choice.value !== "");
+      if (choice.value === "") continue;
+      all(`[id*="-case-${choice.value}-"], [id$="-line-${choice.value}"]`, svg).forEach(element => element.classList.add("chosen"));
+    }
   }
+  choice.addEventListener("change", follow);
+  for (const svg of strips) svg.addEventListener("mouseover", event => {
+    const number = event.target.closest('[id*="-case-"]')?.id.match(/-case-(\d+)-\d+$/)?.[1];
+    if (number === undefined || number === choice.value) return;
+    choice.value = number;
+    follow();
+  });
 
   // The 3D view opens when it is seen: it is the page's largest part.
   const canvas = document.getElementById("scene");
@@ -56,15 +54,17 @@
   const scene = JSON.parse(document.getElementById("scene-data").textContent);
   const note = document.getElementById("scene-note");
   const method = document.getElementById("scene-method"), layer = document.getElementById("scene-layer");
+  const key = document.getElementById("scene-key");
   const volume = (base64, name, options) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
 
   async function open() {
-    const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true });
+    const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true, crosshairWidthUnit: "percent", crosshairWidth: 0.4 });
     await viewer.attachToCanvas(canvas);
     if (!viewer.gl) throw new Error("no WebGL2");
     viewer.opts.multiplanarShowRender = 1;
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
     viewer.addColormap("truth", { R: [0, 0], G: [200, 200], B: [120, 120], A: [0, 200], I: [0, 255] });
+    viewer.addColormap("distance", { R: [86, 86, 240, 213], G: [180, 180, 228, 94], B: [233, 233, 66, 0], A: [0, 255, 255, 255], I: [0, 1, 96, 255] });
     viewer.addColormap("prediction", { R: [90, 90], G: [150, 150], B: [255, 255], A: [0, 200], I: [0, 255] });
     const image = await volume(scene.image, "image", { colormap: "gray", colorbarVisible: false });
     const truth = await volume(scene.truth, "truth", { colormap: "truth", opacity: 0.5, cal_min: 0, cal_max: 1, colorbarVisible: false });
@@ -75,11 +75,14 @@
       const surface = layer.value === "surface";
       const base64 = scene.methods[method.value][surface ? "surface" : "mask"];
       const next = await volume(base64, "prediction", surface
-        ? { colormap: "viridis", opacity: 1, cal_min: 0.01, cal_max: 15 }
+        ? { colormap: "distance", opacity: 1, cal_min: 0, cal_max: scene.far }
         : { colormap: "prediction", opacity: 0.6, cal_min: 0, cal_max: 1, colorbarVisible: false });
       if (shown) viewer.removeVolume(shown);
       viewer.addVolume(next);
+      // The image would hide a surface within it.
+      viewer.setOpacity(0, surface ? 0.3 : 1);
       viewer.setOpacity(1, surface ? 0 : 0.5);
+      key.hidden = surface;
       shown = next;
       note.textContent = `${method.value}: ${layer.selectedOptions[0].textContent}.`;
     }

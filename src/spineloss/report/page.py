@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL.Image import Image
 
+from spineloss.analysis.sentences import margin_words
 from spineloss.analysis.statistics import shared_cases
 from spineloss.data import augmentation
 from spineloss.errors import UserError
@@ -23,14 +27,17 @@ from spineloss.files import write_atomically, write_text
 from spineloss.metrics import METRICS
 from spineloss.report import charts, slices
 from spineloss.report.charts import INK
-from spineloss.report.content import CURVES, Content, read_content
+from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.seeding import generator
+from spineloss.study.comparison import Result
+from spineloss.study.comparison_table import how_to_read, tables
+from spineloss.training.validation import widest_slice
 
-DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")
-AUGMENTED = 4  # pictures of one case
+DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides
 THUMBNAIL, PICTURE = 190, 220  # pixels high
+DRAWS = 8
 
 
 @dataclass
@@ -42,25 +49,27 @@ class Volumes:
     extremes: list[dict[str, Any]] = field(default_factory=list)
     scene: dict[str, Any] = field(default_factory=dict)
     cases: list[dict[str, Any]] = field(default_factory=list)
-    augmented: list[str] = field(default_factory=list)
+    augmented: dict[str, Image] = field(default_factory=dict)
     figures: dict[str, Figure] = field(default_factory=dict)
 
 
 def write_report(
-    folder: Path, output: Path, figures: Path | None = None, progress: Callable[[str], None] = lambda line: None
+    content: Content,
+    output: Path,
+    figures: Path | None = None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Write the report of a study.
 
     Args:
-        folder: the study's.
+        content: of `read_content`.
         output: the HTML file.
         figures: a folder for the figures alone, as SVG and PNG; none by default.
         progress: told in a line what is being done.
 
     Raises:
-        UserError: no study is there, no run of it is finished, or a file cannot be written.
+        UserError: a file cannot be written.
     """
-    content = read_content(folder)
     volumes = _volumes(content, progress)
     drawn = _figures(content) | volumes.figures
     progress(f"Writing {output}")
@@ -70,9 +79,29 @@ def write_report(
         warnings.filterwarnings("ignore", "Glyph")
         write_text(output, _html(content, volumes, drawn))
         if figures is not None:
-            for name, figure in drawn.items():
+            for name, figure in (drawn | _picture_figures(volumes)).items():
                 for kind in ("svg", "png"):
                     _save(figure, figures / f"{name}.{kind}")
+
+
+def _picture_figures(volumes: Volumes) -> dict[str, Figure]:
+    """What the page shows as tables of pictures, as figures."""
+    if volumes.missing:
+        return {}
+    series = {
+        method: [(f"Epoch {epoch}", picture) for epoch, picture in pictures.items()]
+        for method, pictures in volumes.series["rows"].items()
+        if pictures
+    }
+    extremes = {
+        row["method"]: [
+            (f"{picture['title']}: {picture['case']}\n{picture['value']}", picture["image"])
+            for picture in row["pictures"]
+        ]
+        for row in volumes.extremes
+    }
+    shown = {"time-series": series, "extremes": extremes, "augmentation": {"": list(volumes.augmented.items())}}
+    return {name: charts.strips(rows) for name, rows in shown.items() if rows}
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -82,12 +111,17 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _figures(content: Content) -> dict[str, Figure]:
-    drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in DISTRIBUTIONS}
+    drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in _distributed(content)}
     drawn["precision-recall"] = charts.precision_recall(content)
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
     drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
-    ranking = content.results["dice"].ranking if content.results else None
-    return drawn | ({"ranks": charts.ranks(ranking, "dice")} if ranking else {})
+    drawn |= {f"landscape-{number}": figure for number, figure in enumerate(charts.landscapes(content).values())}
+    ranking = content.results[content.decisive].ranking if content.results else None
+    return drawn | ({"ranks": charts.ranks(ranking, content.decisive)} if ranking else {})
+
+
+def _distributed(content: Content) -> list[str]:
+    return list(dict.fromkeys([*content.metrics, *DISTRIBUTIONS]))
 
 
 def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
@@ -96,7 +130,6 @@ def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
     except UserError as error:
         return Volumes(missing=str(error))
     scans = [gallery.scan(case) for case in gallery.data.samples]
-    samples = gallery.data.samples.values()
     shares = {scan.case: float(scan.truth.mean()) for scan in scans}
     progress("Predicting the best, median and worst cases")
     return Volumes(
@@ -107,9 +140,8 @@ def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
         augmented=_augmented(content, gallery),
         figures={
             "foreground": charts.foreground(shares),
-            "intensities": charts.histograms(
-                [scan.intensities for scan in scans], [sample.image.numpy() for sample in samples]
-            ),
+            "labels": charts.labels(gallery.label_shares()),
+            "intensities": charts.histograms([scan.intensities for scan in scans]),
         },
     )
 
@@ -136,22 +168,30 @@ def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
 
 
 def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
+    metric = METRICS[content.decisive]
     for method in content.methods:
-        values = {case: value for case, value in content.values["dice"][method].items() if value == value}
-        order = sorted(values, key=lambda case: values[case])
+        values = {
+            case: value for case, value in content.values[content.decisive][method].items() if value == value
+        }
+        order = sorted(values, key=lambda case: values[case], reverse=not metric.higher_is_better)
         if not order:
             continue
         chosen = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
         yield {
             "method": method,
             "pictures": [
-                {"title": title, "case": case, "dice": 100 * values[case], "uri": _picture(gallery, method, case)}
+                {
+                    "title": title,
+                    "case": case,
+                    "value": f"{metric.title} {metric.scale * values[case]:.1f} {metric.unit}",
+                    "image": _picture(gallery, method, case),
+                }
                 for title, case in chosen.items()
             ],
         }
 
 
-def _picture(gallery: Gallery, method: str, case: str) -> str:
+def _picture(gallery: Gallery, method: str, case: str) -> Image:
     scan = gallery.scan(case)
     where = scan.slice
     prediction = gallery.prediction(method, case)[where]
@@ -159,27 +199,43 @@ def _picture(gallery: Gallery, method: str, case: str) -> str:
 
 
 def _scene(content: Content, gallery: Gallery) -> dict[str, Any]:
-    """The median case of the best method, by every method that has finished its fold."""
-    best = content.results["dice"].comparison.reference if content.results else content.methods[0]
-    values = content.values["dice"]
+    """The median case of the method compared with, by every method that has finished its fold."""
+    best = content.results[content.decisive].comparison.reference if content.results else content.methods[0]
+    values = content.values[content.decisive]
     shared = shared_cases(values) or list(values[best])
     case = sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
     methods = [method for method in content.methods if gallery.predicts(method, case)]
-    # The best comes first: it is what the viewer opens with.
+    # It comes first: it is what the viewer opens with.
     return scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
 
 
-def _augmented(content: Content, gallery: Gallery) -> list[str]:
-    """One case as the network sees it, and as the first epochs of the first fold change it."""
-    sample = next(iter(gallery.data.samples.values()))
-    where = int(sample.target.sum(dim=(0, 2, 3)).argmax())
-    pictures = [sample.image[0, where].numpy()]
-    for draw in range(1, AUGMENTED):
-        random = generator(content.study.seed, 0, draw, sample.case)
-        affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
-        image, _ = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
-        pictures.append(image[0, where].numpy())
-    return [slices.plain(picture, sample.spacing[1:], PICTURE) for picture in pictures]
+def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
+    """One case as the network sees it, and changed by each augmentation in turn, as training draws them."""
+    sample, partner = list(gallery.data.samples.values())[:2]
+    random = generator(content.study.seed, 0, 1, sample.case)
+    affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
+    share = _visible_share(random, content.study.augment.mixup_alpha)
+
+    def changed(*changes: Any) -> torch.Tensor:
+        return augmentation.apply(sample.image, sample.target, sample.spacing, *changes)[0]
+
+    images = {
+        "as the network sees it": sample.image,
+        "affine": changed(affine, None),
+        f"noise of {noise.std:.2f} standard deviations": changed(None, noise),
+        f"MixUp, {100 * share:.0f} % of it": share * sample.image + (1 - share) * partner.image,
+    }
+    where = widest_slice(sample.target)
+    return {
+        caption: slices.plain(image[0, where].numpy(), sample.spacing[1:], PICTURE)
+        for caption, image in images.items()
+    }
+
+
+def _visible_share(random: np.random.Generator, alpha: float) -> float:
+    """A share of MixUp that shows: most of those it draws leave one of the two cases nearly alone."""
+    shares = (augmentation.draw_mixup(random, 1.0, alpha, 2).share for _ in range(DRAWS))
+    return min(shares, key=lambda share: abs(share - 0.5))
 
 
 def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
@@ -190,15 +246,20 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["uri"] = slices.uri
     parts = files("spineloss") / "report"
     viewer = (
         gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
     )
+    comparison = content.results[content.decisive].comparison if content.results else None
     return environment.get_template("page.html").render(
         content=content,
         volumes=volumes,
         metrics=METRICS,
-        distributions=DISTRIBUTIONS,
+        decisive=METRICS[content.decisive],
+        comparison=comparison,
+        margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
+        distributions=_distributed(content),
         curves=[column for column in CURVES],
         curve_titles={
             name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES
@@ -208,12 +269,19 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         script=Markup((parts / "page.js").read_text(encoding="utf-8")),
         viewer=Markup(viewer.replace("</script", "<\\/script")),
         scene=_json(volumes.scene),
-        cases=_json({metric: sorted(next(iter(content.values[metric].values()))) for metric in DISTRIBUTIONS}),
+        comparisons=[_comparison(content.results[metric]) for metric in content.metrics if content.results],
+        how_to_read=how_to_read([content.results[metric] for metric in content.metrics])
+        if content.results
+        else [],
         colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
         record=next(iter(content.records.values())),
         settings=content.study.plain(),
         seconds=sum(record["timing"]["seconds"] for record in content.records.values()),
     )
+
+
+def _comparison(result: Result) -> dict[str, Any]:
+    return {"metric": METRICS[result.metric].title, "tables": tables(result)}
 
 
 def _json(value: Any) -> Markup:

@@ -12,26 +12,32 @@ from spineloss.distance import distance_map
 from spineloss.metrics import border
 from spineloss.report.gallery import Gallery, Scan
 
+LEAST = 0.01  # of the colours' range: the viewer leaves its first colour out
+
 
 def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, object]:
     """Volumes as base64 .nii.gz: the image, the truth, and of each method its mask and its surface's distances.
 
-    A surface's voxels hold their distance from the truth's surface in mm, and at least 0.01, for 0 is transparent.
+    A surface's voxels hold their distance from the truth's surface in mm, others 0, which is transparent. The
+    range of colours ends at `far`, the same for all methods: all but a twentieth of the voxels are nearer.
     """
     scan = gallery.scan(case)
     low, high = np.percentile(scan.intensities, [0.5, 99.5])
     grey = 255 * np.clip((scan.intensities - low) / max(float(high - low), 1e-6), 0, 1)
     to_truth = distance_map(border(scan.truth), scan.spacing)
+    masks = {method: gallery.prediction(method, case) for method in methods}
+    distances = np.concatenate([to_truth[border(mask)] for mask in masks.values()])
+    far = max(1.0, float(np.percentile(distances, 95))) if distances.size else 1.0
     layers = {}
-    for method in methods:
-        mask = gallery.prediction(method, case)
-        surface = np.where(border(mask), np.maximum(to_truth, 0.01), 0).astype(np.float32)
+    for method, mask in masks.items():
+        surface = np.where(border(mask), np.maximum(to_truth, LEAST * far), 0).astype(np.float32)
         layers[method] = {"mask": _nifti(mask.astype(np.uint8), scan), "surface": _nifti(surface, scan)}
     return {
         "case": case,
         "image": _nifti(grey.astype(np.uint8), scan),
         "truth": _nifti(scan.truth.astype(np.uint8), scan),
         "methods": layers,
+        "far": far,
     }
 
 

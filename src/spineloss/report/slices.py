@@ -14,8 +14,8 @@ MARGIN = 0.35  # of the truth's size, around it
 
 def overlay(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float], height: int
-) -> str:
-    """A picture as a data URI.
+) -> Image.Image:
+    """A picture of a prediction on its image.
 
     Args:
         image: (Y, X) intensities.
@@ -35,13 +35,13 @@ def overlay(
         grey[where] = (1 - OPACITY) * grey[where] + OPACITY * np.array(colour)
     size = _size(image.shape, spacing, height)
     picture = Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
-    return _uri(_outlined(picture, truth))
+    return _outlined(picture, truth)
 
 
-def plain(image: np.ndarray, spacing: tuple[float, float], height: int) -> str:
-    """An image alone, as a data URI."""
+def plain(image: np.ndarray, spacing: tuple[float, float], height: int) -> Image.Image:
+    """An image alone."""
     picture = Image.fromarray(_grey(image).astype(np.uint8))
-    return _uri(picture.resize(_size(image.shape, spacing, height), Image.Resampling.BILINEAR))
+    return picture.resize(_size(image.shape, spacing, height), Image.Resampling.BILINEAR)
 
 
 def _around(mask: np.ndarray) -> tuple[slice, slice]:
@@ -74,7 +74,8 @@ def _outlined(picture: Image.Image, truth: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _uri(picture: Image.Image) -> str:
+def uri(picture: Image.Image) -> str:
+    """A picture as a data URI."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -31,6 +31,7 @@ def compare_study(
     reference: str | None = None,
     margins: Sequence[float] = (),
     epoch: FairEpoch = "last",
+    beside: Sequence[str] = (),
 ) -> list[Result]:
     """Compare the methods of a study on each metric, against one reference.
 
@@ -40,20 +41,24 @@ def compare_study(
         reference: a method; if none, the one with the best mean of the deciding metric.
         margins: of equivalence, in each metric's unit (percentage points or mm): none, one for all, or one each.
         epoch: `last`, or `best` by mean validation Dice.
+        beside: metrics that decide nothing and have no margin, compared after the others.
 
     Raises:
         UserError: an unknown metric, method or epoch, a wrong margin, or fewer than two finished methods.
     """
-    _refuse_unknown(metrics, epoch)
+    refuse_unknown(metrics)
+    _refuse_unknown_epoch(epoch)
+    each_margin = [*_each_margin(metrics, margins), *(None for _ in beside)]
     if len({record.method for record in records}) < 2:
         raise UserError("A comparison needs two methods with a finished run: train them first.")
-    values = {metric: case_values(records, metric, epoch) for metric in metrics}
+    compared = [*metrics, *beside]
+    values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
     chosen = reference or best(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
     folds = _folds(records)
     rows = summarise(records, epoch)
     results = []
-    for metric, margin in zip(metrics, _each_margin(metrics, margins), strict=True):
+    for metric, margin in zip(compared, each_margin, strict=True):
         higher_is_better = METRICS[metric].higher_is_better
         comparison = compare(
             values[metric],
@@ -75,10 +80,18 @@ def compare_study(
     return results
 
 
-def _refuse_unknown(metrics: Sequence[str], epoch: str) -> None:
+def refuse_unknown(metrics: Sequence[str]) -> None:
+    """Refuse a metric that is not of `METRICS`.
+
+    Raises:
+        UserError: there is one.
+    """
     for metric in metrics:
         if metric not in METRICS:
             raise UserError(f"There is no metric {metric!r}: choose from {', '.join(METRICS)}.")
+
+
+def _refuse_unknown_epoch(epoch: str) -> None:
     if epoch not in get_args(FairEpoch):
         raise UserError(
             f"Methods are not compared at the epoch {epoch!r}: choose {' or '.join(get_args(FairEpoch))}."

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from string import ascii_letters
-from typing import Any
+from typing import Any, NamedTuple
 
 from spineloss.analysis.ranking import Ranking
 from spineloss.analysis.sentences import answer, caution, margin_words, verdict_words
@@ -40,13 +40,26 @@ def render(results: Sequence[Result], format: Format = "text", *, epoch: FairEpo
         return csv_text([row for result in results for row in _plain(result, epoch)], COLUMNS).rstrip("\n")
     parts = [escape(answer({result.metric: (result.comparison, result.ranking) for result in results}), format)]
     for result in results:
-        parts.append(_comparison_table(result, epoch, format))
-        if result.ranking is not None:
-            parts.append(_ranking_table(result, result.ranking, format))
-    return "\n\n".join([*parts, "How to read it:", bullets(_how_to_read(results), format)])
+        parts += [lay_out(*table, format) for table in tables(result, epoch)]
+    return "\n\n".join([*parts, "How to read it:", bullets(how_to_read(results), format)])
 
 
-def _comparison_table(result: Result, epoch: FairEpoch, format: Format) -> str:
+class Table(NamedTuple):
+    """A title, the columns' names, lines of cells, and notes below."""
+
+    title: str
+    head: list[str]
+    lines: list[list[Cell]]
+    notes: list[str]
+
+
+def tables(result: Result, epoch: FairEpoch = "last") -> list[Table]:
+    """The comparison of a metric, and the ranking where there is one."""
+    ranking = [] if result.ranking is None else [_ranking_table(result, result.ranking)]
+    return [_comparison_table(result, epoch), *ranking]
+
+
+def _comparison_table(result: Result, epoch: FairEpoch) -> Table:
     metric, comparison = METRICS[result.metric], result.comparison
     points = "points" if metric.unit == "%" else metric.unit
     head = ["Method", f"{metric.title} ({metric.unit})", "95 % CI", f"Difference ({points})", "95 % CI", "Median"]
@@ -68,7 +81,7 @@ def _comparison_table(result: Result, epoch: FairEpoch, format: Format) -> str:
             paired = _pair_cells(comparison.pairs[method], metric.scale)
         lines.append([*alone, *map(Cell, paired)])
     title = f"{metric.title}, {TITLES[epoch]}: each method against {comparison.reference}, case by case"
-    return lay_out(title, head, lines, _notes(comparison), format)
+    return Table(title, head, lines, _notes(comparison))
 
 
 def _pair_cells(pair: Pair, scale: float) -> list[str]:
@@ -104,7 +117,7 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes + [f"‡ {', '.join(methods)}: {words}" for words, methods in cautions.items()]
 
 
-def _ranking_table(result: Result, ranking: Ranking, format: Format) -> str:
+def _ranking_table(result: Result, ranking: Ranking) -> Table:
     head = ["Method", "Mean rank", "Group", *(f"Rank {place}" for place in range(1, len(ranking.mean_ranks) + 1))]
     letters = _letters(ranking)
     lines = [
@@ -123,10 +136,11 @@ def _ranking_table(result: Result, ranking: Ranking, format: Format) -> str:
         note += f", p of the Friedman test {_p(ranking.friedman_p)}"
     if ranking.left_out:
         note += f"; {ranking.left_out} cases without a value of every method are left out"
-    return lay_out(f"{METRICS[result.metric].title}: ranking", head, lines, [note], format)
+    return Table(f"{METRICS[result.metric].title}: ranking", head, lines, [note])
 
 
-def _how_to_read(results: Sequence[Result]) -> list[str]:
+def how_to_read(results: Sequence[Result]) -> list[str]:
+    """A line on each number of the tables."""
     decisive = results[0]
     comparison, others = decisive.comparison, len(decisive.comparison.pairs)
     family = f"the {others} comparisons with the reference"

@@ -23,7 +23,7 @@ DECISIVE = "dice"
 
 @dataclass(frozen=True)
 class Recipe:
-    """The loss of a run, and what changes it while training, if anything: its terms' weights, or its parameters."""
+    """The loss of a run, and what changes it while training, if anything: its weights or its parameters."""
 
     loss: Loss
     policy: Policy | None = None
@@ -69,7 +69,7 @@ def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:
         return Recipe(loss, search=search)
     if trial.control == "random":
         return Recipe(loss, search=replace(search, score="random"))
-    return Recipe(loss.tuned(_average(read_trajectory(adaptive.steps).parameters)))
+    return Recipe(loss.tuned(_average(read_trajectory(adaptive.steps).course[1])))
 
 
 def needs_adaptive(trial: Trial) -> bool:

@@ -14,7 +14,7 @@ import yaml
 from lightning_fabric import Fabric
 
 from spineloss import network
-from spineloss.data import dataset, folds
+from spineloss.data import folds
 from spineloss.data.batches import Augment, training_batches
 from spineloss.data.cache import Cache, write_tensors
 from spineloss.data.dataset import Dataset, Sample
@@ -22,6 +22,7 @@ from spineloss.errors import UserError
 from spineloss.files import read_json, write_json, write_text
 from spineloss.seeding import seed_of
 from spineloss.study.controls import Recipe, needs_adaptive, recipe
+from spineloss.study.data import prepare
 from spineloss.study.runs import Run, plain_epoch, signature
 from spineloss.study.specification import Study, Trial, load
 from spineloss.study.table import write_table
@@ -58,15 +59,7 @@ def run_study(
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
     _refuse_other_settings(study, folder)
-    data = dataset.prepare(
-        study.data,
-        grid=study.grid,
-        labels=study.labels,
-        target=study.target,
-        leave_out=study.leave_out,
-        cache=cache or Cache(),
-        progress=progress,
-    )
+    data = prepare(study, progress, cache)
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
     write_text(

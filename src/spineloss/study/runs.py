@@ -94,25 +94,17 @@ class Run:
         """Delete the checkpoint."""
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
 
-    def epochs_done(self) -> int:
-        """How many epochs are on record."""
-        return len(self._seconds())
-
-    def seconds_per_epoch(self) -> float | None:
-        """Mean seconds an epoch so far."""
-        seconds = self._seconds()
-        return sum(seconds) / len(seconds) if seconds else None
-
-    def _seconds(self) -> list[float]:
+    def epochs(self) -> list[dict[str, float]]:
+        """What `epochs.csv` says of each epoch on record; what was not measured is left out."""
         path = self.folder / "epochs.csv"
         if not path.exists():
             return []
         with path.open(newline="", encoding="utf-8") as file:
-            return [float(row["seconds"]) for row in csv.DictReader(file)]
+            return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
 
     def _write_epochs(self, epochs: Sequence[dict[str, Any]]) -> None:
         self._write_steps(epochs)
-        write_csv(self.folder / "epochs.csv", [_epoch_row(epoch) for epoch in epochs], [*EPOCH_COLUMNS, *METRICS])
+        write_csv(self.folder / "epochs.csv", [epoch_row(epoch) for epoch in epochs], [*EPOCH_COLUMNS, *METRICS])
         rows = [{"epoch": epoch["epoch"], **row} for epoch in epochs for row in epoch["validation"]]
         columns = ["epoch", "case", "label", *METRICS]
         write_csv(self.folder / "validation.csv", rows, columns)
@@ -135,11 +127,13 @@ def plain_epoch(epoch: Epoch) -> dict[str, Any]:
     return vars(epoch).copy()
 
 
-def _epoch_row(epoch: dict[str, Any]) -> dict[str, Any]:
+def epoch_row(epoch: dict[str, Any]) -> dict[str, float]:
+    """An epoch's numbers as a row of `epochs.csv`: metrics are means over cases and labels where defined."""
     row = {column: epoch[column] for column in EPOCH_COLUMNS}
     for metric in METRICS:
         values = [case[metric] for case in epoch["validation"] if case[metric] == case[metric]]
-        row[metric] = sum(values) / len(values) if values else ""
+        if values:
+            row[metric] = sum(values) / len(values)
     return row
 
 

@@ -1,7 +1,7 @@
 """How the weights and parameters of a study's methods went while training, in words and as pictures."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ def read_trajectories(study: Study, folder: Path) -> dict[str, dict[int, Traject
 
 
 def courses_in_words(trajectories: Mapping[str, Mapping[int, Trajectory]]) -> list[str]:
-    """A line a method: each weight or parameter, its mean in the first epoch, in the last one, and over the run."""
+    """A line a method: each weight or parameter, its mean in the first epoch, in the last, and over the run."""
     return [
         f"{method}: {_what(folds)}s from the first epoch to the last (mean): {_course(list(folds.values()))}"
         for method, folds in trajectories.items()
@@ -57,23 +57,23 @@ def _mean(folds: Sequence[Trajectory], first: bool = False, last: bool = False) 
     return {term: math.fsum(row[term] for row in rows) / len(rows) for term in rows[0]}
 
 
-def figures(study: Study, folder: Path) -> Iterator[tuple[str, Figure]]:
+def figures(study: Study, folder: Path, titled: Callable[[str], str] = str) -> Iterator[tuple[str, Figure]]:
     """The name and the picture of each method's course, and of its path where its loss is a point (a, b).
 
     Args:
         study: whose methods they are.
         folder: the study's.
+        titled: from a method's name to what its pictures are titled with.
     """
     losses = {method.name: method.loss for method in study.methods}
     for method, folds in read_trajectories(study, folder).items():
-        yield method, draw_course({f"fold {fold}": found for fold, found in folds.items()}, method)
+        yield method, draw_course({f"fold {fold}": found for fold, found in folds.items()}, titled(method))
         loss = parse(losses[method])
         if _what(folds) == "parameter" and isinstance(loss, Region):
             paths = {
-                f"fold {fold}": [loss.tuned(row).plane for row in found.parameters]
-                for fold, found in folds.items()
+                f"fold {fold}": [loss.tuned(row).plane for row in found.course[1]] for fold, found in folds.items()
             }
-            yield f"{method} on the plane", draw_paths(paths, f"{method} on the plane of T(a, b)")
+            yield f"{method} on the plane", draw_paths(paths, f"{titled(method)} on the plane of T(a, b)")
 
 
 def draw_trajectories(folder: Path, output: Path) -> Iterator[Path]:

@@ -12,7 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-TOLERANCE = 1e-5
+from spineloss.training.steps import scaler_of
+
+ROUNDING = 64  # units in the last place
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Forward:
         Args:
             slopes: (losses, N, C, *grid), the gradient of each loss in `logits`.
         """
-        directions, coordinates = span(slopes.flatten(1), TOLERANCE)
+        directions, coordinates = span(slopes.flatten(1))
         last = len(directions) - 1
         basis = [self._back(slope, keep=number < last) for number, slope in enumerate(directions)]
         return Gradients(basis, coordinates)
@@ -83,22 +85,21 @@ class Forward:
 
 def loss_scale(fabric: Fabric) -> float:
     """What gradients are multiplied by in half precision, 1 in any other."""
-    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    scaler = scaler_of(fabric)
     return 1.0 if scaler is None else scaler.scale(torch.ones((), device=fabric.device)).item()
 
 
-def span(rows: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """A basis of rows, by Gram-Schmidt with pivots: rows = coordinates @ basis.
+def span(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A basis of rows, by Gram-Schmidt with pivots: rows = coordinates @ basis, but for rounding.
 
     Args:
         rows: (rows, length).
-        tolerance: what may be left of a row, relative to the longest one; above rounding.
 
     Returns:
         The basis, (rank, length) with at least one vector, each as long as the longest row; and the coordinates,
         (rows, rank).
 
-    >>> basis, coordinates = span(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 0.0], [2.0, -1.0, 0.0]]), 1e-5)
+    >>> basis, coordinates = span(torch.tensor([[3.0, 0.0, 0.0], [1.0, 1.0, 0.0], [2.0, -1.0, 0.0]]))
     >>> len(basis)
     2
     >>> (coordinates @ basis).round().tolist()
@@ -109,7 +110,7 @@ def span(rows: torch.Tensor, tolerance: float) -> tuple[torch.Tensor, torch.Tens
     for _ in range(len(rows)):
         lengths = torch.linalg.vector_norm(rest, dim=1)
         pivot = int(lengths.argmax())
-        if basis and lengths[pivot] <= tolerance * longest:
+        if basis and lengths[pivot] <= ROUNDING * torch.finfo(rows.dtype).eps * longest:
             break
         direction = rest[pivot] / lengths[pivot].clamp(min=torch.finfo(rows.dtype).tiny)
         along = rest @ direction

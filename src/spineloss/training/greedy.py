@@ -94,7 +94,7 @@ class Search:
             if self.total == "kept":
                 tried = _of_same_total(tried, values)
             inside = all(parameters[name].low <= value <= parameters[name].high for name, value in tried.items())
-            if inside and tried not in found:
+            if inside and not any(_alike(tried, other) for other in found):
                 found.append(tried)
         return found
 
@@ -110,6 +110,11 @@ class Search:
 
     def __str__(self) -> str:
         return f"greedy({', '.join(f'{item.name}={getattr(self, item.name)}' for item in fields(self))})"
+
+
+def _alike(one: Values, other: Values) -> bool:
+    """Of a kept total, both up is both down but for rounding."""
+    return all(math.isclose(one[name], other[name]) for name in one)
 
 
 def _of_same_total(tried: Values, values: Mapping[str, float]) -> Values:
@@ -197,7 +202,7 @@ class Greedy:
         if self.done % self.search.every:
             return found[:1]
         if self.search.score == "random":
-            return [found[generator(*self.key, self.done, "greedy").integers(len(found))]]
+            return [found[generator(*self.key, self.done).integers(len(found))]]
         return found
 
     def scored(self, pair: Pair) -> Batch:

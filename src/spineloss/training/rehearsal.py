@@ -12,7 +12,7 @@ class Rehearsal:
 
     Args:
         network: not wrapped.
-        optimiser: of its parameters, of any class of `torch.optim`.
+        optimiser: of its parameters, of any class of `torch.optim` that steps without a closure.
         clip_gradient: largest gradient norm, or none.
     """
 

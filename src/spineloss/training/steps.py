@@ -79,9 +79,17 @@ class Plain:
         if self.clip_gradient is not None:
             # Where a gradient overflowed in half precision, the scaler skips the step.
             self.fabric.clip_gradients(
-                self.network, self.optimiser, max_norm=self.clip_gradient, error_if_nonfinite=False
+                self.network,
+                self.optimiser,
+                max_norm=self.clip_gradient,
+                error_if_nonfinite=scaler_of(self.fabric) is None,
             )
         self.optimiser.step()
+
+
+def scaler_of(fabric: Fabric) -> torch.amp.GradScaler | None:
+    """What scales the gradients in half precision; none in any other."""
+    return getattr(fabric.strategy.precision, "scaler", None)
 
 
 class Weighted:

@@ -1,0 +1,108 @@
+"""The loss landscape around a finished run's trained network."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.func import functional_call
+
+from spineloss.analysis.landscape import Tensors, direction, filters_of, read_surface, surface, write_surface
+from spineloss.analysis.landscape_figures import draw_landscape
+from spineloss.data.batches import Target
+from spineloss.data.dataset import Sample
+from spineloss.distance import signed_distance_maps
+from spineloss.errors import UserError
+from spineloss.files import read_json, write_atomically
+from spineloss.losses import Loss, parse
+from spineloss.seeding import seed_of
+from spineloss.study.data import prepare_again
+from spineloss.study.prediction import Predictor, find_runs
+from spineloss.study.runs import Run
+from spineloss.study.specification import load
+
+DOTS_PER_INCH = 150
+
+
+def landscape_file(run: Run) -> Path:
+    """Where a run's landscape is, once it is drawn."""
+    return run.folder / "landscape.csv"
+
+
+def write_landscape(
+    source: Path, specs: Sequence[str], *, points: int, span: float, progress: Callable[[str], None]
+) -> Iterator[Path]:
+    """Evaluate losses around a run's trained network, on its validation cases, and draw them.
+
+    A loss is the mean over the cases, each on the network grid and not augmented.
+
+    Args:
+        source: the run's folder, in its study's.
+        specs: texts of losses; the run's own if there is none.
+        points: along each direction, odd.
+        span: of each direction, in lengths of the trained filters.
+        progress: told in a line what is being done.
+
+    Returns:
+        The files written in the run's folder: the numbers, and two pictures.
+
+    Raises:
+        UserError: no finished run is there, its data is gone, or an argument is out of range.
+    """
+    if not (source / "run.json").exists():
+        raise UserError(f"{source} is no run: name a folder such as study/runs/dice/fold-0.")
+    (run,) = find_runs(source)
+    record = run.record()
+    folder = source.resolve().parents[2]
+    study = load(folder / "study.yaml")
+    data = prepare_again(study, folder, progress)
+    cases = [data.samples[case] for case in read_json(folder / "folds.json")["folds"][record["fold"]]]
+    predictor = Predictor([run])
+    (network,) = predictor.networks
+    losses = {spec: parse(spec).to(predictor.device) for spec in specs or [record["loss"]]}
+    weights = dict(network.state_dict())
+    keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
+    first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
+    evaluate = _evaluation(network, losses, cases, study.batch, predictor.device)
+    rows = []
+    for row in surface(evaluate, weights, (first, second), points=points, span=span):
+        rows.append(row)
+        if len(rows) % points == 0:
+            progress(f"{len(rows)} of {points**2} points")
+    numbers = landscape_file(run)
+    write_surface(numbers, rows)
+    yield numbers
+    figure = draw_landscape(read_surface(numbers), f"{record['method']}, fold {record['fold']}")
+    for kind in ("svg", "png"):
+        picture = numbers.with_suffix(f".{kind}")
+        write_atomically(picture, partial(figure.savefig, format=kind, dpi=DOTS_PER_INCH))
+        yield picture
+
+
+def _evaluation(
+    network: torch.nn.Module, losses: Mapping[str, Loss], cases: Sequence[Sample], size: int, device: torch.device
+) -> Callable[[Tensors], dict[str, float]]:
+    needs = frozenset().union(*(loss.needs for loss in losses.values()))
+    images = torch.stack([sample.image for sample in cases]).to(device).split(size)
+    targets = [_target(sample, needs, device) for sample in cases]
+
+    @torch.no_grad()
+    def evaluate(weights: Tensors) -> dict[str, float]:
+        logits = torch.cat([functional_call(network, dict(weights), (batch,)).float() for batch in images])
+        return {
+            spec: sum(
+                # A loss may count over its batch, so each case is one.
+                loss(of_case[None], target.mask, **target.context()).item()
+                for of_case, target in zip(logits, targets, strict=True)
+            )
+            / len(cases)
+            for spec, loss in losses.items()
+        }
+
+    return evaluate
+
+
+def _target(sample: Sample, needs: frozenset, device: torch.device) -> Target:
+    mask, spacing = sample.target[None].float(), torch.tensor([sample.spacing])
+    maps = {unit: signed_distance_maps(mask, spacing if unit == "mm" else None) for unit in needs}
+    return Target(mask, spacing, maps).each(lambda tensor: tensor.to(device))

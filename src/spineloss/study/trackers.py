@@ -1,0 +1,167 @@
+"""Trackers follow a study while it trains: TensorBoard, and Weights & Biases. None of them can stop it."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from spineloss.errors import UserError
+from spineloss.study.engine import Event
+from spineloss.study.runs import Run, epoch_row, folder_name, plain_epoch
+
+
+class Tracker(Protocol):
+    """What takes the events of a study, each run by itself."""
+
+    name: str
+
+    def record(self, event: Event) -> None:
+        """Take an epoch, or the failure of a run."""
+
+    def close(self) -> None:
+        """Finish what is open."""
+
+
+def open_trackers(names: Sequence[str], folder: Path) -> list[Tracker]:
+    """Trackers by name, each writing into a folder of its own in the study's.
+
+    Args:
+        names: of `TRACKERS`.
+        folder: the study's.
+
+    Raises:
+        UserError: no such tracker, or its package is not installed.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(f"There is no tracker {name!r}: choose {' or '.join(TRACKERS)}.")
+        if find_spec(name) is None:
+            raise UserError(f"The package {name} is not installed: pip install 'spineloss[trackers]'.")
+    return [TRACKERS[name](folder) for name in dict.fromkeys(names)]
+
+
+def follow(events: Iterator[Event], trackers: Sequence[Tracker], warn: Callable[[str], None]) -> Iterator[Event]:
+    """Pass the events on, showing each to the trackers first; one that fails is told once, and left out."""
+    working = list(trackers)
+
+    def guard(tracker: Tracker, act: Callable[..., None], *arguments: Any) -> None:
+        try:
+            act(*arguments)
+        except Exception as error:
+            working.remove(tracker)
+            warn(f"{tracker.name} failed ({error}); training goes on without it.")
+
+    try:
+        for event in events:
+            for tracker in list(working):
+                guard(tracker, tracker.record, event)
+            yield event
+    finally:
+        for tracker in list(working):
+            guard(tracker, tracker.close)
+
+
+def measurements(event: Event) -> dict[str, float]:
+    """The numbers of an epoch by name; what its steps recorded (terms, weights) as means over them."""
+    row = epoch_row(plain_epoch(event.epoch))
+    numbers = {f"training/{name}": row.pop(name) for name in ("train_loss", "learning_rate")}
+    times = {f"time/{name}": row.pop(name) for name in ("seconds", "compute_seconds")}
+    row.pop("epoch")
+    steps = event.epoch.steps
+    recorded = {
+        f"steps/{name}": math.fsum(step[name] for step in steps) / len(steps) for name in next(iter(steps), {})
+    }
+    return numbers | recorded | {f"validation/{name}": value for name, value in row.items()} | times
+
+
+def prediction(event: Event) -> np.ndarray | None:
+    """The first validation case in its widest slice, as the network sees it: (Y, X) uint8, or none."""
+    picture = event.epoch.picture
+    return None if picture is None else 255 * picture.any(0).numpy().astype(np.uint8)
+
+
+class TensorBoard:
+    """Event files of each run in `tensorboard/METHOD/fold-K`: look at them with `tensorboard --logdir`."""
+
+    name = "tensorboard"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "tensorboard"
+        self._writer: Any = None
+        self._run: tuple[str, int] | None = None
+
+    def record(self, event: Event) -> None:
+        if (event.method, event.fold) != self._run:
+            self._open(event)
+        if event.epoch is None:
+            self._writer.add_text("failed", event.reason)
+        else:
+            for name, value in measurements(event).items():
+                self._writer.add_scalar(name, value, event.epoch.epoch)
+            if (picture := prediction(event)) is not None:
+                self._writer.add_image("prediction", picture, event.epoch.epoch, dataformats="HW")
+        self._writer.flush()
+
+    def _open(self, event: Event) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.close()
+        self._run = event.method, event.fold
+        self._writer = SummaryWriter(self.folder / folder_name(event.method) / f"fold-{event.fold}")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class WeightsAndBiases:
+    """A W&B run for each fold, grouped by method, in the project named after the study's folder.
+
+    Nothing leaves the machine unless `WANDB_MODE=online` is set; `wandb sync` sends it later.
+    """
+
+    name = "wandb"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open_run: Any = None
+        self._run: tuple[str, int] | None = None
+
+    def record(self, event: Event) -> None:
+        if (event.method, event.fold) != self._run:
+            self._open(event)
+        if event.epoch is None:
+            self._open_run.summary["failed"] = event.reason
+            return
+        numbers: dict[str, Any] = measurements(event)
+        if (picture := prediction(event)) is not None:
+            import wandb
+
+            numbers["prediction"] = wandb.Image(picture)
+        self._open_run.log(numbers, step=event.epoch.epoch)
+
+    def _open(self, event: Event) -> None:
+        import wandb
+
+        self.close()
+        self._run = event.method, event.fold
+        self._open_run = wandb.init(
+            project=folder_name(self.folder.resolve().name),
+            group=event.method,
+            name=f"{event.method} fold {event.fold}",
+            config=Run.of(self.folder, event.method, event.fold).record(),
+            dir=self.folder,
+            mode=os.environ.get("WANDB_MODE", "offline"),
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def close(self) -> None:
+        if self._open_run is not None:
+            self._open_run.finish()
+
+
+TRACKERS: dict[str, Callable[[Path], Tracker]] = {kind.name: kind for kind in (TensorBoard, WeightsAndBiases)}

@@ -1,0 +1,40 @@
+"""How far a study is, as a terminal shows it."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from spineloss.study.status import RunStatus, summary, table, view
+
+ROWS = [
+    RunStatus("[red]", 0, "done", None, 20, 20, 3.0, 0.25, 0.7949),
+    RunStatus("dice", 0, "failed", "out of memory: lower `batch`", 5, 20, 4.0, 0.5, None),
+    RunStatus("[red]", 1, "running", None, 10, 20, 3.0, 0.125, 0.5),
+    RunStatus("dice", 1, "pending", None, 0, 20, None, None, None),
+]
+
+
+def shown(renderable, width=120):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_a_line_a_run():
+    lines = shown(table(ROWS)).splitlines()
+    done = next(line for line in lines if "20/20" in line)
+    assert "[red]" in done and "0.2500" in done and "79.49" in done and "3.0" in done
+    assert any("failed: out of memory" in line for line in lines)
+
+
+def test_summary_by_hand():
+    # 10 epochs of 3 s, and 20 of the pace of the same method's other fold, 4 s: 110 s.
+    assert summary(ROWS) == "1 of 4 runs done, about 2 min of training left"
+    assert summary(ROWS[3:]) == "0 of 1 runs done"
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_view_shows_the_fold_at_work_and_all_progress(width):
+    text = shown(view(ROWS, fold=1), width)
+    assert "0.1250" in text and "20/20" not in text and "1 of 4 runs done" in text

@@ -1,0 +1,133 @@
+"""Trackers take what happens, and cannot stop it."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from spineloss.errors import UserError
+from spineloss.study.engine import Event
+from spineloss.study.runs import Run, folder_name
+from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers
+from spineloss.training.loop import Epoch
+
+NAMES = ["<script>", "0.8*dice + 0.2*boundary"]
+
+
+def epoch(number, loss=0.5):
+    scores = [{"case": "a", "label": "all", "dice": 0.6}, {"case": "b", "label": "all", "dice": 0.8}]
+    steps = [{"dice": 1.0, "weight of dice": 0.2}, {"dice": 3.0, "weight of dice": 0.4}]
+    return Epoch(number, loss, 0.001, 2.0, 1.0, steps, scores if number == 2 else [], torch.ones(1, 4, 5).bool())
+
+
+@pytest.fixture(autouse=True)
+def one_metric(monkeypatch):
+    from spineloss.metrics import METRICS
+
+    monkeypatch.setattr("spineloss.study.runs.METRICS", {"dice": METRICS["dice"]})
+
+
+def events(methods=NAMES):
+    for name in methods:
+        for fold in (0, 1):
+            yield from (Event(name, fold, 2, epoch(number)) for number in (1, 2))
+    yield Event("broken", 0, 2, reason="the training loss became nan")
+
+
+def test_measurements_by_hand():
+    found = measurements(Event("dice", 0, 2, epoch(2)))
+    assert found == pytest.approx(
+        {
+            "training/train_loss": 0.5,
+            "training/learning_rate": 0.001,
+            "steps/dice": 2.0,
+            "steps/weight of dice": 0.3,
+            "validation/dice": 0.7,
+            "time/seconds": 2.0,
+            "time/compute_seconds": 1.0,
+        }
+    )
+    assert "validation/dice" not in measurements(Event("dice", 0, 2, epoch(1)))
+
+
+class Failing:
+    """A tracker that raises from its second event on, or as it closes."""
+
+    name = "failing"
+
+    def __init__(self, recorded=1):
+        self.left, self.closed = recorded, False
+
+    def record(self, event):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the disk is full")
+
+    def close(self):
+        self.closed = True
+        raise OSError("the disk is full")
+
+
+def test_a_tracker_that_fails_is_told_once_and_stops_nothing():
+    for tracker in (Failing(), Failing(recorded=100)):
+        told = []
+        assert len(list(follow(events(), [tracker], told.append))) == 9
+        assert told == ["failing failed (the disk is full); training goes on without it."]
+    assert tracker.closed
+
+
+def test_a_stop_closes_the_trackers():
+    tracker, told = Failing(recorded=100), []
+    following = follow(events(), [tracker], told.append)
+    next(following)
+    following.close()
+    assert tracker.closed
+
+
+def test_an_unknown_or_absent_tracker_is_told(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="choose tensorboard or wandb"):
+        open_trackers(["mlflow"], tmp_path)
+    monkeypatch.setattr("spineloss.study.trackers.find_spec", lambda name: None)
+    for name in TRACKERS:
+        with pytest.raises(UserError, match=rf"{name} is not installed: pip install 'spineloss\[trackers\]'"):
+            open_trackers([name], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def track(name, folder, methods):
+    """Let a tracker follow two folds of each method, and a run that fails."""
+    if find_spec(name) is None:
+        pytest.skip(f"the package {name} is not installed")
+    for method in methods:
+        for fold in (0, 1):
+            Run.of(folder, method, fold).write_record({"loss": "dice", "fold": fold})
+    told = []
+    list(follow(events(methods), open_trackers([name], folder), told.append))
+    assert told == []
+
+
+def test_tensorboard_has_every_run(tmp_path):
+    track("tensorboard", tmp_path, NAMES)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for method in NAMES:
+        for fold in (0, 1):
+            log = EventAccumulator(str(tmp_path / "tensorboard" / folder_name(method) / f"fold-{fold}"))
+            log.Reload()
+            assert [(scalar.step, scalar.value) for scalar in log.Scalars("training/train_loss")] == [
+                (1, 0.5),
+                (2, 0.5),
+            ]
+            assert [scalar.value for scalar in log.Scalars("validation/dice")] == pytest.approx([0.7])
+            assert [(picture.width, picture.height) for picture in log.Images("prediction")] == [(5, 4)] * 2
+
+
+def test_weights_and_biases_works_offline_without_an_account(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    track("wandb", tmp_path, NAMES[:1])
+    runs = list((tmp_path / "wandb").glob("offline-run-*"))
+    assert len(runs) == 3
+    assert all(list(run.glob("run-*.wandb")) for run in runs)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*/files/media/images/prediction*.png"))) == 4
