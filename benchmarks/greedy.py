@@ -142,7 +142,7 @@ def main() -> None:
             "Mean time of consecutive training steps on real lumbar volumes, all in one process, each way in turn",
             f"from the same state: grid {list(GRID)}, width {WIDTH}, {BATCH} cases a batch, Adam.",
             describe("torch"),
-            "*Obvious*: a step of the network for each candidate, restored after each, and the winner's once more.",
+            "*Obvious*: a step of the network for each candidate, restored each time, and the winner once more.",
             "*Same choice*: of both ways. *Difference*: the largest of a score, relative.",
             "`.venv/bin/python benchmarks/greedy.py ../shared/data/lumbar`",
             "",

@@ -8,7 +8,7 @@ from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.files import write_csv
-from spineloss.losses import LOSSES, Dice
+from spineloss.losses import LOSSES, Dice, parse
 from spineloss.study.controls import verdicts
 from spineloss.study.engine import run_study
 from spineloss.study.runs import Run
@@ -171,3 +171,55 @@ def test_a_broken_record_of_steps_is_told(tmp_path):
     Run.of(tmp_path, "B/COV", 0).steps.write_text("epoch,step,weight of dice\n1,1,much\n")
     with pytest.raises(UserError, match="is not a record of training steps"):
         read_trajectories(study_of("v"), tmp_path)
+
+
+TUNED = {"loss": "tversky", "name": "T/G", "tuning": "greedy(score=next)", "controls": True}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A finished study of a greedy search and its controls, with its data."""
+    folder = tmp_path_factory.mktemp("tuned")
+    data = write_small_data(folder / "volumes")
+    run(study_of(data, TUNED), folder / "study", Cache(folder / "cache"))
+    return folder
+
+
+def values_of(rows):
+    return [(float(row["alpha"]), float(row["beta"])) for row in rows]
+
+
+def test_a_search_and_its_controls(tuned):
+    study = tuned / "study"
+    own = values_of(steps_of(study, "T/G"))
+    assert len(own) == STEPS and len(set(own)) > 1
+    random = values_of(steps_of(study, "T/G (random parameters)"))
+    assert len(set(random)) > 1 and random != own
+    alpha, beta = (math.fsum(column) / STEPS for column in zip(*own, strict=True))
+    average = Run.of(study, "T/G (average parameters)", 0).record()["loss"]
+    assert average == str(parse(f"tversky(alpha={alpha}, beta={beta})"))
+
+
+def test_a_search_stopped_and_resumed_is_the_same(tuned, tmp_path):
+    for _ in range(4):
+        with closing(
+            run_study(study_of(tuned / "volumes", TUNED), tmp_path, progress=lambda line: None)
+        ) as events:
+            next(events)
+            next(events, None)
+    run(study_of(tuned / "volumes", TUNED), tmp_path)
+    assert measured(tmp_path) == measured(tuned / "study")
+
+
+def test_a_search_is_drawn_as_a_course_and_a_path(tuned, tmp_path):
+    pictures = list(draw_trajectories(tuned / "study", tmp_path / "pictures"))
+    assert len(pictures) == 2 and all(picture.read_bytes()[:4] == b"\x89PNG" for picture in pictures)
+
+
+def test_whether_a_search_beats_its_average_is_told(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    scores = {f"{case}": 0.5 + 0.01 * case for case in range(12)}
+    make_run(tmp_path, "T/G", 0, {1: {case: value + 0.02 for case, value in scores.items()}}, order=0)
+    make_run(tmp_path, "T/G (average parameters)", 0, {1: scores}, order=1)
+    (sentence,) = verdicts(study_of("v", TUNED), read_records(tmp_path), "last")
+    assert sentence.startswith("T/G beat its own average parameters held fixed: +2.00 points of Dice")

@@ -63,6 +63,15 @@ def test_controls_follow_their_method(write):
     ]
 
 
+def test_controls_of_a_tuning(write):
+    text = "data: v\nmethods: [{loss: tversky, name: T/G, tuning: greedy(every=2), controls: true}]"
+    assert [trial.name for trial in load(write(text)).trials] == [
+        "T/G",
+        "T/G (random parameters)",
+        "T/G (average parameters)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -81,6 +90,16 @@ def test_controls_follow_their_method(write):
         (
             "data: v\nmethods: [{loss: dice + focal, weighting: static, controls: true}]",
             "controls are of an adaptive",
+        ),
+        ("data: v\nmethods: [{loss: focal, tuning: greedy(total=kept)}]", "total=kept is of alpha and beta"),
+        (
+            "data: v\nmethods: [{loss: dice, tuning: greedy}]",
+            "greedy searches the parameters of a loss, and dice has",
+        ),
+        ("data: v\nmethods: [{loss: tversky, tuning: greed}]", "greedy"),
+        (
+            "data: v\nmethods: [{loss: tversky + focal, tuning: greedy, weighting: cov}]",
+            "it has a weighting and a tuning",
         ),
         ("methods: [dice]", "the key 'data' is missing"),
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),

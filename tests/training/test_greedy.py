@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from spineloss.data.batches import Batch, Pair, Target
+from spineloss.data.batches import Batch, Pair, Target, pairs
 from spineloss.errors import UserError
 from spineloss.losses import parse
 from spineloss.training.gradients import Forward, span
@@ -66,10 +66,10 @@ def weights(greedy):
     return torch.cat([value.flatten().clone() for value in greedy.network.state_dict().values()])
 
 
-def assert_as_obvious(pairs, *args, **kwargs):
+def assert_as_obvious(given, *args, **kwargs):
     """The same scores and choices as by stepping, restoring and stepping again; the network ends the same too."""
     greedy, other = greedy_of(*args, **kwargs), greedy_of(*args, **kwargs)
-    for pair in pairs:
+    for pair in given:
         candidates = greedy.candidates()
         before = weights(greedy)
         trials = greedy.trials(pair, candidates)
@@ -134,13 +134,13 @@ def test_random_choices_are_a_function_of_the_key():
 
 def test_a_state_given_back_goes_on_alike():
     whole, half, rest = (greedy_of("effectiveness", Search(every=2, moves="single")) for _ in range(3))
-    pairs = pairs_of(4)
-    expected = [whole(pair).record for pair in pairs]
-    found = [half(pair).record for pair in pairs[:2]]
+    given = pairs_of(4)
+    expected = [whole(pair).record for pair in given]
+    found = [half(pair).record for pair in given[:2]]
     rest.network.load_state_dict(half.network.state_dict())
     rest.plain.optimiser.load_state_dict(copy.deepcopy(half.plain.optimiser.state_dict()))
     rest.load(copy.deepcopy(half.state()))
-    found += [rest(pair).record for pair in pairs[2:]]
+    found += [rest(pair).record for pair in given[2:]]
     assert found == expected
     assert torch.equal(weights(rest), weights(whole))
 
@@ -202,28 +202,30 @@ def test_few_backward_passes_serve_every_candidate():
     assert len(slopes) == 9 and len(forward.gradients(slopes).basis) <= 2 * len(batch.image)
 
 
-class HalfPrecision:
-    """What Fabric's half precision does with gradients, in full precision: it scales them."""
-
-    def __init__(self):
-        self.scaler = self
-
-    def scale(self, value):
-        return 1024.0 * value
-
-
 def test_gradients_scaled_for_half_precision_are_the_same():
+    """The scaler skips a step whose gradient overflows, and lowers its scale."""
+    plain, scaled = greedy_of("tversky"), greedy_of("tversky")
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    precision = scaled.plain.fabric.strategy.precision
+    precision.scaler, precision.optimizer_step = scaler, lambda optimizer, **_: scaler.step(optimizer)
+    for pair in pairs_of(3):
+        assert scaled(pair).record == plain(pair).record
+        scaler.update()
+    torch.testing.assert_close(weights(scaled), weights(plain))
+
+
+def test_statistics_of_normalisation_move_with_the_step_alone():
+    greedy = greedy_of("tversky", norm=torch.nn.BatchNorm3d(4))
+    norm = next(module for module in greedy.network.modules() if isinstance(module, torch.nn.BatchNorm3d))
+    greedy(pairs_of(1)[0])
+    assert norm.num_batches_tracked == 1
+
+
+def test_an_epoch_of_one_batch_is_paired_with_itself():
     batch = batch_of(0)
-    found = []
-    for scaled in (False, True):
-        greedy = greedy_of("tversky")
-        fabric = greedy.plain.fabric
-        if scaled:
-            fabric.strategy.precision.scaler = HalfPrecision()
-        forward = Forward(greedy.network, batch.image, fabric)
-        _, slopes = greedy._slopes(forward.logits, batch, greedy.candidates())
-        found.append(torch.cat([part.flatten() for part in forward.gradients(slopes).of(3)]))
-    torch.testing.assert_close(*found)
+    (pair,) = pairs([batch])
+    assert pair.batch is batch and pair.other is batch
+    greedy_of("tversky", Search(score="next"))(pair)
 
 
 def test_a_basis_of_nothing_is_one_vector_of_zeros():
