@@ -1,7 +1,7 @@
 """Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER
 
-What it took, its table, the seed's published rows where there are any, whether adapting a loss was what helped, the
-time of each method, and the comparison of its methods.
+What it took, its table, the published rows of the seed where there are any, whether adapting was what helped, how
+long each method takes, and the comparison of the methods.
 """
 
 import csv
