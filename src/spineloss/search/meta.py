@@ -32,7 +32,7 @@ from spineloss.training.validation import validate
 
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # Table A.6
 LEARNING_RATE = 0.003  # of the networks, so that a short training gets as far as a long one at the usual 0.001
-META_RATE = 0.001  # of the loss
+META_RATE = 0.0003  # of the loss
 SCORED = 3  # networks, each of its own initial weights and batches, that a frozen loss is scored by
 PATIENCE = 6  # networks in turn that may bring nothing better
 TOLERANCE = 2.0  # mm, of the surface Dice that validation measures too
