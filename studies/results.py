@@ -18,7 +18,7 @@ from spineloss.study.comparison import compare_study
 from spineloss.study.controls import verdicts
 from spineloss.study.specification import Study, load
 from spineloss.study.table import read_records, render, summarise
-from spineloss.study.trajectories import read_trajectories, weights_in_words
+from spineloss.study.trajectories import read_trajectories, courses_in_words
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"
@@ -58,7 +58,7 @@ def how_sure(records: list) -> list[str]:
 
 def adapting(study: Study, folder: Path, records: list) -> list[str]:
     """How the losses changed while training, and whether that was what helped."""
-    found = [*verdicts(study, records, "last"), *weights_in_words(read_trajectories(study, folder))]
+    found = [*verdicts(study, records, "last"), *courses_in_words(read_trajectories(study, folder))]
     return ["", "## Was it the adapting?", "", *(f"- {line}" for line in found)] if found else []
 
 
