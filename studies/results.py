@@ -1,11 +1,12 @@
 """Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER
 
 What it took, its table, the published rows of the seed where there are any, whether adapting was what helped, how
-long each method takes, and the comparison of the methods.
+soon a method gets far and how long it takes, and the comparison of the methods.
 """
 
 import csv
 import json
+import math
 import platform
 import sys
 from pathlib import Path
@@ -16,12 +17,14 @@ import torch
 from spineloss.study import comparison_table
 from spineloss.study.comparison import compare_study
 from spineloss.study.controls import verdicts
+from spineloss.study.runs import Run
 from spineloss.study.specification import Study, load
 from spineloss.study.table import read_records, render, summarise
-from spineloss.study.trajectories import read_trajectories, courses_in_words
+from spineloss.study.trajectories import courses_in_words, read_trajectories
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"
+FAR = 0.75
 SHOWN = {"dice": "Dice", "f2": "F2", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 
 
@@ -41,7 +44,8 @@ def main() -> None:
         render(rows, "markdown", epoch="last", folds=folds),
         "",
         *beside_the_seed(rows, file.stem),
-        *adapting(load(file), folder, records),
+        *adapting(load(folder / "study.yaml"), folder, records),
+        *soon(folder, runs),
         *times(runs),
         *how_sure(records),
     ]
@@ -60,6 +64,19 @@ def adapting(study: Study, folder: Path, records: list) -> list[str]:
     """How the losses changed while training, and whether that was what helped."""
     found = [*verdicts(study, records, "last"), *courses_in_words(read_trajectories(study, folder))]
     return ["", "## Was it the adapting?", "", *(f"- {line}" for line in found)] if found else []
+
+
+def soon(folder: Path, runs: list[dict]) -> list[str]:
+    """The first epoch of each fold whose mean Dice is `FAR`, where every epoch was validated."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        dice = [epoch.get("dice", math.nan) for epoch in Run.of(folder, run["method"], run["fold"]).epochs()]
+        if any(math.isnan(each) for each in dice):
+            return []
+        first = next((str(number) for number, each in enumerate(dice, 1) if each >= FAR), "never")
+        found.setdefault(run["method"], []).append(first)
+    told = "; ".join(f"{method}: {', '.join(each)}" for method, each in found.items())
+    return ["", f"## How soon is a Dice of {100 * FAR:.0f} % reached?", "", f"The epoch, fold by fold. {told}."]
 
 
 def times(runs: list[dict]) -> list[str]:
