@@ -170,8 +170,10 @@ def test_the_gradient_is_exact_where_the_prediction_is_sure(lanes):
     logits = torch.stack([-side, side]).repeat(2, 1)[None].requires_grad_()
     target = torch.tensor([0.0, 0.0, 1.0, 1.0])[None, :, None].expand_as(logits)
     found = sums_of(logits, target, gammas=(0.0,))
-    (steepness,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)
+    (steepness,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)  # from the tails
+    (again,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)  # from the logits
     (error,) = torch.autograd.grad(found.entropy[0.0].sum(), logits)
+    assert torch.equal(steepness, again)
     wide = logits.detach().double()
     below, above = torch.special.expit(wide), torch.special.expit(-wide)
     torch.testing.assert_close(steepness.double(), below * above, rtol=1e-6, atol=0)
@@ -190,7 +192,7 @@ def test_an_odd_logit_has_the_gradient_of_plain_operations(value):
 @needs_library
 def test_a_graph_that_goes_unused_leaves_nothing_behind():
     logits, target = example()
-    sums = sums_of(logits.requires_grad_(), target)
+    sums = sums_of(logits.requires_grad_(), target, gammas=(0.0,))
     node = sums.predicted.grad_fn.next_functions[0][0]
     tails = weakref.ref(node.tails)
     del sums, node
