@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -137,6 +138,65 @@ def test_strides_do_not_matter():
     turned = logits.contiguous(memory_format=torch.channels_last_3d)
     for found, expected in zip(values_and_slope(turned, target), values_and_slope(logits, target), strict=True):
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("spec", ["dice", "cross_entropy", "dice + focal"])
+def test_the_gradient_of_a_kept_graph_is_the_same_every_time(lanes, spec, kind):
+    logits, target = example()
+    logits = logits.to(kind).requires_grad_()
+    loss = parse(spec)(logits, target.bool())
+    (first,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    kept = first.clone()
+    (second,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    (derivable,) = torch.autograd.grad(loss, logits, create_graph=True)
+    assert torch.equal(first, kept) and torch.equal(second, kept)
+    torch.testing.assert_close(derivable.detach(), kept, rtol=1e-2 if kind != torch.float32 else 1e-4, atol=1e-9)
+
+
+@needs_library
+def test_a_gradient_that_can_be_derived_leaves_the_next_one_right():
+    logits, target = example()
+    logits.requires_grad_()
+    loss = parse("tversky_focal")(logits, target)
+    torch.autograd.grad(loss, logits, create_graph=True)
+    (after,) = torch.autograd.grad(loss, logits)
+    (alone,) = torch.autograd.grad(parse("tversky_focal")(logits, target), logits)
+    assert torch.equal(after, alone)
+
+
+def test_the_gradient_is_exact_where_the_prediction_is_sure(lanes):
+    side = torch.linspace(0.01, 86, 8192, dtype=torch.float32)
+    logits = torch.stack([-side, side]).repeat(2, 1)[None].requires_grad_()
+    target = torch.tensor([0.0, 0.0, 1.0, 1.0])[None, :, None].expand_as(logits)
+    found = sums_of(logits, target, gammas=(0.0,))
+    (steepness,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)  # from the tails
+    (again,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)  # from the logits
+    (error,) = torch.autograd.grad(found.entropy[0.0].sum(), logits)
+    assert torch.equal(steepness, again)
+    wide = logits.detach().double()
+    below, above = torch.special.expit(wide), torch.special.expit(-wide)
+    torch.testing.assert_close(steepness.double(), below * above, rtol=1e-6, atol=0)
+    torch.testing.assert_close(error.double(), torch.where(target > 0, -above, below), rtol=1e-6, atol=0)
+
+
+@needs_library
+@pytest.mark.parametrize("value", [0.0, -0.0, torch.inf, -torch.inf, torch.nan])
+def test_an_odd_logit_has_the_gradient_of_plain_operations(value):
+    logits = torch.full((1, 1, 8192), value).requires_grad_()
+    (slope,) = torch.autograd.grad(sums_of(logits, torch.zeros_like(logits)).predicted.sum(), logits)
+    plain = logits.detach().sigmoid()
+    torch.testing.assert_close(slope, plain * (1 - plain), rtol=1e-6, atol=1e-37, equal_nan=True)
+
+
+@needs_library
+def test_a_graph_that_goes_unused_leaves_nothing_behind():
+    logits, target = example()
+    sums = sums_of(logits.requires_grad_(), target, gammas=(0.0,))
+    node = sums.predicted.grad_fn.next_functions[0][0]
+    tails = weakref.ref(node.tails)
+    del sums, node
+    assert tails() is None
 
 
 @needs_library

@@ -61,14 +61,14 @@ def sums_of(
     """
     gammas = tuple(sorted(set(gammas)))
     if mask is None and len(gammas) <= MOST_GAMMAS and takes(logits, target):
-        sums = _Compiled.apply(logits, target, gammas)
+        columns = _Compiled.apply(logits, target, gammas).unbind(2)
+        overlap, predicted, true, *entropies = (columns[column] for column in _columns(gammas))
     else:
-        sums = _eager(logits, target, mask, gammas)
-    overlap, predicted, true, *entropies = sums.unbind(2)
+        overlap, predicted, true, *entropies = _eager(logits, target, mask, gammas).unbind(2)
     if mask is None:
         voxels = torch.full_like(true, target[0, 0].numel())
     else:
-        voxels = mask.expand(target.shape).flatten(2).sum(2, dtype=sums.dtype)
+        voxels = mask.expand(target.shape).flatten(2).sum(2, dtype=true.dtype)
     return Sums(overlap, predicted, true, voxels, dict(zip(gammas, entropies, strict=True)))
 
 
@@ -95,28 +95,46 @@ def _focused(entropy: torch.Tensor, gamma: float) -> torch.Tensor:
     return (-torch.expm1(-entropy)).clamp(min=1e-12) ** gamma * entropy
 
 
+def _columns(gammas: tuple[float, ...]) -> list[int]:
+    """Which of the library's sums are asked for; they are overlap, predicted, true, entropy, focal entropies."""
+    focal = sum(gamma != 0 for gamma in gammas)
+    return [*range(4 if 0.0 in gammas else 3), *range(4, 4 + focal)]
+
+
 class _Compiled(torch.autograd.Function):
-    """The sums by the compiled pass; their gradient by another, or by plain operations if it is derived again."""
+    """The library's sums; their gradient by another pass of it, or by plain operations if it is derived again."""
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
         ctx.save_for_backward(logits, target)
         ctx.gammas = gammas
-        return _compiled_sums(logits, target, gammas)
+        # Overlap alone is as quickly found again as fetched from memory.
+        ctx.tails = _room(logits) if gammas and ctx.needs_input_grad[0] else None
+        return _compiled_sums(logits, target, gammas, ctx.tails)
 
     @staticmethod
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, target = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient must be differentiable itself
             sums = _eager(logits, target, None, ctx.gammas)
+            weights = weights[..., _columns(ctx.gammas)]
             (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
         else:
-            gradient = _compiled_gradient(logits, target, ctx.gammas, weights)
+            tails, ctx.tails = ctx.tails, None  # the gradient takes their room, so they serve once
+            gradient = _compiled_gradient(logits, target, ctx.gammas, tails, weights)
         return gradient, None, None
 
 
-def _compiled_sums(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
-    volumes = _Volumes(logits, target, gammas)
+def _room(logits: torch.Tensor) -> torch.Tensor:
+    """For one float a voxel."""
+    return torch.empty_like(logits, dtype=torch.float32, memory_format=torch.contiguous_format)
+
+
+def _compiled_sums(
+    logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], tails: torch.Tensor | None
+) -> torch.Tensor:
+    """Sums of the library, (N, C, 4 + focal gammas); into `tails` what spares their gradient exponentials."""
+    volumes = _Volumes(logits, target, gammas, tails)
     partial = torch.empty(len(volumes.chunks), 4 + len(volumes.focal), dtype=torch.float64)
 
     def add(number: int, chunk: Chunk) -> None:
@@ -124,19 +142,19 @@ def _compiled_sums(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[flo
 
     in_threads(add, range(len(volumes.chunks)), volumes.chunks)
     # Added in the order of the chunks: the same digits on any number of threads.
-    sums = partial.view(*logits.shape[:2], -1, partial.shape[1]).sum(2).float()
-    return sums if volumes.entropy else sums[..., volumes.without_entropy]
+    return partial.view(*logits.shape[:2], -1, partial.shape[1]).sum(2).float()
 
 
 def _compiled_gradient(
-    logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], weights: torch.Tensor
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    gammas: tuple[float, ...],
+    tails: torch.Tensor | None,
+    weights: torch.Tensor,
 ) -> torch.Tensor:
-    volumes = _Volumes(logits, target, gammas)
-    rows = weights.float().flatten(0, 1)
-    if not volumes.entropy:
-        rows = torch.cat([rows[:, :3], torch.zeros(len(rows), 1), rows[:, 3:]], dim=1)
-    rows = rows.contiguous()
-    gradient = torch.empty(logits.shape)
+    volumes = _Volumes(logits, target, gammas, tails)
+    rows = weights.float().flatten(0, 1).contiguous()
+    gradient = _room(logits) if tails is None else tails
 
     def slope(chunk: Chunk) -> None:
         weights = rows[chunk.row].data_ptr()
@@ -147,24 +165,26 @@ def _compiled_gradient(
 
 
 class _Volumes:
-    """A batch as the library takes it: float logits, float or byte targets, and the gammas."""
+    """A batch as the library takes it: float logits, float or byte targets, the gammas, and the tails if any."""
 
-    def __init__(self, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> None:
+    def __init__(
+        self, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], tails: torch.Tensor | None
+    ) -> None:
         bytewise = target.dtype in (torch.bool, torch.uint8)
         self.logits = logits.detach().float().contiguous()
         self.target = (target if bytewise else target.float()).contiguous()
+        self.tails = tails
         self.entropy = 0.0 in gammas
         self.focal = torch.tensor([gamma for gamma in gammas if gamma != 0], dtype=torch.float32)
-        # The library's sums are overlap, predicted, true, entropy, then one for each gamma but 0.
-        self.without_entropy = [0, 1, 2, *range(4, 4 + len(self.focal))]
         self.chunks = chunks_of(logits)
 
-    def arguments(self, chunk: Chunk) -> tuple[int, ...]:
+    def arguments(self, chunk: Chunk) -> tuple[int | None, ...]:
         """What both functions of the library are called with first."""
         return (
             chunk.of(self.logits),
             chunk.of(self.target),
             self.target.dtype == torch.float32,
+            None if self.tails is None else chunk.of(self.tails),
             chunk.voxels,
             self.entropy,
             self.focal.data_ptr(),

@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 MEMBER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what a thread of a team is called with
 POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
-VOXELS = [POINTER, POINTER, INT, LONG, INT, POINTER, INT]
+VOXELS = [POINTER, POINTER, INT, POINTER, LONG, INT, POINTER, INT]
 ARGUMENTS = {
     "spineloss_sums": [*VOXELS, POINTER],
     "spineloss_gradient": [*VOXELS, POINTER, POINTER],

@@ -51,7 +51,7 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
             float step = spacing * (float)(middle - j);
             vec squared = field[j] + step * step;
             bits better = squared < best;
-            best = select(better, squared, best);
+            best = choose(better, squared, best);
             at = (better & j) | (~better & at);
         }
         nearest[middle] = best;
@@ -71,7 +71,7 @@ INLINE void across(float *field, int length, int64_t stride, float spacing, vec 
         for (int i = 0; i < length; i++) {
             vec value = own[i] * sign;
             bits here = value > 0.0f;
-            side[i] = select(here, value, all(0.0f));
+            side[i] = choose(here, value, all(0.0f));
             if (!least(here)) continue;
             first = lesser(first, i);
             last = i;
@@ -80,7 +80,7 @@ INLINE void across(float *field, int length, int64_t stride, float spacing, vec 
         along_lines(side, first, last, length, spacing, nearest);
         for (int i = first; i <= last; i++) {
             vec old = load(field + i * stride);
-            store(field + i * stride, select(own[i] * sign > 0.0f, nearest[i] * sign, old));
+            store(field + i * stride, choose(own[i] * sign > 0.0f, nearest[i] * sign, old));
         }
     }
 }

@@ -11,7 +11,7 @@ typedef struct {
 INLINE vec powered(vec d, float power) {
     if (power == 2.0f) return d * d;
     vec size = absolute(d);
-    return select(size > 0.0f, exponential(logarithm(size + 1e-30f) * power), all(power == 0.0f ? 1.0f : 0.0f));
+    return choose(size > 0.0f, exponential(logarithm(size + 1e-30f) * power), all(power == 0.0f ? 1.0f : 0.0f));
 }
 
 INLINE vec weight_of(fields f, int64_t at) {
@@ -21,23 +21,23 @@ INLINE vec weight_of(fields f, int64_t at) {
 /* p d */
 INLINE vec boundary_of(vec x, vec y, fields f, int64_t at) {
     (void)y;
-    return sigmoid_of(x).p * load(f.first + at);
+    return probability_of(tail_of(x)) * load(f.first + at);
 }
 
 INLINE vec boundary_slope(vec x, vec y, fields f, int64_t at) {
     (void)y;
-    return sigmoid_of(x).slope * load(f.first + at);
+    return steepness_of(tail_of(x)) * load(f.first + at);
 }
 
 /* (p - y)^2 (|d|^power + |e|^power) */
 INLINE vec error_of(vec x, vec y, fields f, int64_t at) {
-    vec error = sigmoid_of(x).p - y;
+    vec error = probability_of(tail_of(x)) - y;
     return error * error * weight_of(f, at);
 }
 
 INLINE vec error_slope(vec x, vec y, fields f, int64_t at) {
-    sigmoid s = sigmoid_of(x);
-    return 2.0f * (s.p - y) * s.slope * weight_of(f, at);
+    vec tail = tail_of(x);
+    return 2.0f * (probability_of(tail) - y) * steepness_of(tail) * weight_of(f, at);
 }
 
 typedef vec (*term)(vec, vec, fields, int64_t);

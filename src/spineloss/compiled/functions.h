@@ -5,7 +5,7 @@
 /* exp(x) for x < 88; below -87, where it would be no normal float, exp(-87). */
 INLINE vec exponential(vec x) {
     const vec magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = select(x < -87.0f, all(-87.0f), x);
+    x = larger(all(-87.0f), x);
     vec shifted = x * 1.44269504088896341f + magic;
     vec n = shifted - magic;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -18,20 +18,6 @@ INLINE vec exponential(vec x) {
     series = series * r + 1.0f;
     /* times 2^n: the integer is in the lowest bits of `shifted`, an exponent above 23 others */
     return (vec)((bits)series + ((bits)shifted << 23));
-}
-
-/* log(1 + e) for e in [0, 1], by a minimax polynomial of degree 9: 3e-8 */
-INLINE vec log1p_of(vec e) {
-    vec series = all(5.23269369e-3f);
-    series = series * e - 2.950524007e-2f;
-    series = series * e + 7.822596087e-2f;
-    series = series * e - 1.366324728e-1f;
-    series = series * e + 1.91060079e-1f;
-    series = series * e - 2.484298267e-1f;
-    series = series * e + 3.33190969e-1f;
-    series = series * e - 4.999949315e-1f;
-    series = series * e + 9.999999699e-1f;
-    return series * e;
 }
 
 /* 2 artanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3 */
@@ -56,13 +42,32 @@ INLINE vec logarithm(vec x) {
     return n * 0.693147180559945f + twice_artanh((mantissa - 1.0f) / (mantissa + 1.0f));
 }
 
-typedef struct {
-    vec p, slope;     /* the probability, and its slope p (1 - p) */
-    vec e;            /* exp(-|x|) */
-} sigmoid;
+/* All that is ever asked of p = sigmoid(x) follows from the tail of x, with no more exponential or division, and is
+   exact near 0 and near 1: the smaller of p and 1 - p, exp(-|x|) / (1 + exp(-|x|)), with the sign of x. */
+INLINE vec tail_of(vec x) {
+    vec e = exponential((vec)((bits)x | SIGN));
+    return (vec)((bits)(e / (1.0f + e)) | ((bits)x & SIGN));
+}
 
-INLINE sigmoid sigmoid_of(vec x) {
-    vec e = exponential(-absolute(x));
-    vec q = 1.0f / (1.0f + e);
-    return (sigmoid){select(x < 0.0f, e * q, q), e * q * q, e};
+/* The surer answer, 0 or 1, whose distance from p the tail is. */
+INLINE vec answer_of(vec tail) { return (vec)(~((bits)tail >> 31) & (bits)all(1.0f)); }
+
+/* p */
+INLINE vec probability_of(vec tail) { return answer_of(tail) - tail; }
+
+/* p (1 - p) */
+INLINE vec steepness_of(vec tail) { return absolute(tail) - tail * tail; }
+
+/* log(1 + exp(-|x|)) = -log(1 - |tail|), by a minimax polynomial of degree 9: 2e-8 */
+INLINE vec log1p_of(vec tail) {
+    vec m = absolute(tail), series = all(1.414549124f);
+    series = series * m - 1.639592505f;
+    series = series * m + 1.208716306f;
+    series = series * m - 1.809532718e-1f;
+    series = series * m + 2.6369116e-1f;
+    series = series * m + 2.436825819e-1f;
+    series = series * m + 3.336321221e-1f;
+    series = series * m + 4.999952172e-1f;
+    series = series * m + 1.0f;
+    return series * m;
 }

@@ -1,6 +1,9 @@
 /* The kernels for processors with AVX2. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC target("arch=x86-64-v3")
+#include <immintrin.h>
 #define LANES 8
+#define SMALLER _mm256_min_ps
+#define LARGER _mm256_max_ps
 #include "kernels.h"
 #endif

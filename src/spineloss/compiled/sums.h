@@ -6,7 +6,8 @@
      true       y
      entropy    (1 - exp(-c))^gamma c,  c = max(x, 0) - x y + log(1 + exp(-|x|)),  for each gamma
 
-   Floats add up within a block only, doubles beyond it. */
+   Floats add up within a block only, doubles beyond it. The sums may leave the tail of each logit behind, and the
+   gradient take its room: it is then spared the exponential, and one volume is room enough for both. */
 #include "functions.h"
 
 #define MOST_GAMMAS 8
@@ -19,75 +20,77 @@ INLINE vec wrongness(vec c) {
     series = series * c + 1.0f / 6;
     series = series * c - 0.5f;
     series = series * c + 1.0f;
-    return select(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
+    return choose(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
 }
 
-INLINE vec entropy_of(vec x, vec y, sigmoid s) {
-    return select(x > 0.0f, x, all(0.0f)) - x * y + log1p_of(s.e);
+INLINE vec entropy_of(vec x, vec y, vec tail) {
+    return larger(all(0.0f), x) - x * y + log1p_of(tail);
 }
 
 /* Of a voxel with a hard target, z being its logit towards the wrong answer:
-     wrong = 1 / (1 + exp(-z)),  log wrong = min(z, 0) - log(1 + exp(-|z|)),  c = max(z, 0) + log(1 + exp(-|z|))
+     wrong = sigmoid(z),  log wrong = min(z, 0) - log(1 + exp(-|z|)),  c = max(z, 0) + log(1 + exp(-|z|))
    which spares the focal terms a logarithm and two exponentials. */
 typedef struct {
     vec entropy, wrong, log_wrong;
 } voxel;
 
-INLINE voxel hard_voxel(vec x, vec y, sigmoid s) {
-    vec z = select(y > 0.5f, -x, x), log1p = log1p_of(s.e);
-    vec positive = select(z > 0.0f, z, all(0.0f));
-    return (voxel){positive + log1p, select(y > 0.5f, all(1.0f) - s.p, s.p), z - positive - log1p};
+INLINE voxel hard_voxel(vec x, vec y, vec tail) {
+    bits turned = (y > 0.5f) & SIGN;
+    vec z = (vec)((bits)x ^ turned), positive = larger(all(0.0f), z), log1p = log1p_of(tail);
+    return (voxel){positive + log1p, probability_of((vec)((bits)tail ^ turned)),
+                   larger(all(-87.0f), z - positive - log1p)};
 }
 
-INLINE voxel soft_voxel(vec x, vec y, sigmoid s) {
-    vec entropy = entropy_of(x, y, s);
+INLINE voxel soft_voxel(vec x, vec y, vec tail) {
+    vec entropy = entropy_of(x, y, tail);
     vec wrong = wrongness(entropy);
     return (voxel){entropy, wrong, logarithm(wrong)};
 }
 
-/* (1 - exp(-c))^gamma; the square, which most focal losses ask for, needs no exponential. */
-INLINE vec focus(voxel v, float gamma) {
-    return gamma == 2.0f ? v.wrong * v.wrong : exponential(v.log_wrong * gamma);
+/* (1 - exp(-c))^power; of gamma = 2, which most focal losses ask for, neither value nor slope needs an exponential. */
+INLINE vec focus(voxel v, float power) {
+    if (power == 1.0f) return v.wrong;
+    return power == 2.0f ? v.wrong * v.wrong : exponential(v.log_wrong * power);
 }
 
 /* How much of a voxel is looked at: its overlap, its cross-entropy too, or focal terms too, of a hard or any target. */
 enum { OVERLAP, ENTROPY, FOCAL_HARD, FOCAL_SOFT };
 
 /* Order of the sums: overlap, predicted, true, entropy, then the entropy focused by each gamma. */
-INLINE void add(vec x, vec y, int depth, const float *gammas, int count, vec *sums) {
-    sigmoid s = sigmoid_of(x);
-    sums[0] += select(s.p < y, s.p, y);
-    sums[1] += s.p;
+INLINE void add(vec x, vec y, vec tail, int depth, const float *gammas, int count, vec *sums) {
+    vec p = probability_of(tail);
+    sums[0] += smaller(p, y);
+    sums[1] += p;
     sums[2] += y;
     if (depth == OVERLAP) return;
     if (depth == ENTROPY) {
-        sums[3] += entropy_of(x, y, s);
+        sums[3] += entropy_of(x, y, tail);
         return;
     }
-    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
+    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, tail) : soft_voxel(x, y, tail);
     sums[3] += v.entropy;
     for (int g = 0; g < count; g++) sums[4 + g] += focus(v, gammas[g]) * v.entropy;
 }
 
 /* Of the sums weighed by `weights`, to the logit. */
-INLINE vec slope_of(vec x, vec y, int depth, const float *gammas, int count, const float *weights) {
-    sigmoid s = sigmoid_of(x);
-    vec grows = select(s.p <= y, all(weights[0]), all(0.0f)); /* min(p, y) with p */
-    vec slope = s.slope * (grows + weights[1]);
+INLINE vec slope_of(vec x, vec y, vec tail, int depth, const float *gammas, int count, const float *weights) {
+    vec p = probability_of(tail);
+    vec grows = choose(p <= y, all(weights[0]), all(0.0f)); /* min(p, y) with p */
+    vec slope = steepness_of(tail) * (grows + weights[1]);
     if (depth == OVERLAP) return slope;
-    vec error = s.p - y, factor = all(weights[3]);
+    vec error = (answer_of(tail) - y) - tail, factor = all(weights[3]);
     if (depth == ENTROPY) return slope + error * factor;
-    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, s) : soft_voxel(x, y, s);
-    /* d/dc of (1 - exp(-c))^gamma c */
-    vec ratio = (1.0f - v.wrong) * v.entropy / (v.wrong + 1e-30f);
-    for (int g = 0; g < count; g++)
-        factor += focus(v, gammas[g]) * (ratio * gammas[g] + 1.0f) * weights[4 + g];
+    voxel v = depth == FOCAL_HARD ? hard_voxel(x, y, tail) : soft_voxel(x, y, tail);
+    vec rise = (1.0f - v.wrong) * v.entropy;
+    for (int g = 0; g < count; g++) /* d/dc of (1 - exp(-c))^gamma c */
+        factor += focus(v, gammas[g] - 1.0f) * (gammas[g] * rise + v.wrong) * weights[4 + g];
     return slope + error * factor;
 }
 
 /* Up to a block of voxels, as floats. */
 typedef struct {
     const float *logits, *target;
+    float *tails;
     float decoded[BLOCK];
     int voxels, depth;
 } block;
@@ -102,9 +105,10 @@ INLINE int is_hard(const float *target, int voxels) {
     return left == 0;
 }
 
-INLINE void open_block(block *b, const float *logits, const void *target, int is_float, int64_t at, int64_t end,
-                       int entropy, int count) {
+INLINE void open_block(block *b, const float *logits, const void *target, int is_float, float *tails, int64_t at,
+                       int64_t end, int entropy, int count) {
     b->logits = logits + at;
+    b->tails = tails ? tails + at : 0;
     b->voxels = (int)(end - at);
     if (is_float)
         b->target = (const float *)target + at;
@@ -126,28 +130,35 @@ INLINE void load_rest(const block *b, int at, vec *x, vec *y) {
 }
 
 INLINE void sum_block(const block *b, int depth, const float *gammas, int count, double *out) {
-    vec sums[4 + MOST_GAMMAS] = {0}, x, y;
+    vec sums[4 + MOST_GAMMAS] = {0}, x, y, tail;
     int at = 0;
-    for (; at + LANES <= b->voxels; at += LANES)
-        add(load(b->logits + at), load(b->target + at), depth, gammas, count, sums);
+    for (; at + LANES <= b->voxels; at += LANES) {
+        x = load(b->logits + at);
+        tail = tail_of(x);
+        if (b->tails) store(b->tails + at, tail);
+        add(x, load(b->target + at), tail, depth, gammas, count, sums);
+    }
     if (at < b->voxels) {
         load_rest(b, at, &x, &y);
-        add(x, y, depth, gammas, count, sums);
+        tail = tail_of(x);
+        if (b->tails) memcpy(b->tails + at, &tail, sizeof(float) * (b->voxels - at));
+        add(x, y, tail, depth, gammas, count, sums);
     }
     for (int k = 0; k < 4 + count; k++)
         for (int i = 0; i < LANES; i++) out[k] += sums[k][i];
 }
 
 INLINE void slope_block(const block *b, int depth, const float *gammas, int count, const float *weights, float *out) {
-    vec x, y, slope;
+    vec x, y, tail, slope;
     int at = 0;
     for (; at + LANES <= b->voxels; at += LANES) {
-        slope = slope_of(load(b->logits + at), load(b->target + at), depth, gammas, count, weights);
-        memcpy(out + at, &slope, sizeof slope);
+        x = load(b->logits + at);
+        tail = b->tails ? load(b->tails + at) : tail_of(x);
+        store(out + at, slope_of(x, load(b->target + at), tail, depth, gammas, count, weights));
     }
     if (at < b->voxels) {
         load_rest(b, at, &x, &y);
-        slope = slope_of(x, y, depth, gammas, count, weights);
+        slope = slope_of(x, y, tail_of(x), depth, gammas, count, weights);
         memcpy(out + at, &slope, sizeof(float) * (b->voxels - at));
     }
 }
@@ -162,25 +173,25 @@ INLINE void slope_block(const block *b, int depth, const float *gammas, int coun
     }
 
 /* The sums of a row of voxels, into `out` of 4 + count. A target is float, or else a byte a voxel. `entropy` and
-   `count` say how much is wanted: no entropy is 0 there. */
-void KERNEL(spineloss_sums)(const float *logits, const void *target, int is_float, int64_t voxels, int entropy,
-                                    const float *gammas, int count, double *out) {
+   `count` say how much is wanted: no entropy is 0 there. Where there is room for `tails`, they are left there. */
+void KERNEL(spineloss_sums)(const float *logits, const void *target, int is_float, float *tails, int64_t voxels,
+                            int entropy, const float *gammas, int count, double *out) {
     block b;
     memset(out, 0, sizeof(double) * (4 + count));
     for (int64_t at = 0; at < voxels; at += BLOCK) {
-        open_block(&b, logits, target, is_float, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
+        open_block(&b, logits, target, is_float, tails, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
 #define SUM(depth) sum_block(&b, depth, gammas, count, out)
         EACH_DEPTH(SUM)
     }
 }
 
-/* The gradient of the sums weighed by `weights`, 4 + count, to the logits of a row. */
-void KERNEL(spineloss_gradient)(const float *logits, const void *target, int is_float, int64_t voxels,
-                                        int entropy, const float *gammas, int count, const float *weights,
-                                        float *out) {
+/* The gradient of the sums weighed by `weights`, 4 + count, to the logits of a row. It may take the room of the
+   `tails`, which spare it the exponentials. */
+void KERNEL(spineloss_gradient)(const float *logits, const void *target, int is_float, float *tails, int64_t voxels,
+                                int entropy, const float *gammas, int count, const float *weights, float *out) {
     block b;
     for (int64_t at = 0; at < voxels; at += BLOCK) {
-        open_block(&b, logits, target, is_float, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
+        open_block(&b, logits, target, is_float, tails, at, at + BLOCK < voxels ? at + BLOCK : voxels, entropy, count);
 #define SLOPE(depth) slope_block(&b, depth, gammas, count, weights, out + at)
         EACH_DEPTH(SLOPE)
     }
