@@ -19,13 +19,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
+from spineloss.analysis import slices
 from spineloss.analysis.sentences import margin_words
 from spineloss.analysis.statistics import shared_cases
 from spineloss.data import augmentation
 from spineloss.errors import UserError
 from spineloss.files import write_atomically, write_text
 from spineloss.metrics import METRICS
-from spineloss.report import charts, slices
+from spineloss.report import charts
 from spineloss.report.charts import INK
 from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
