@@ -22,17 +22,18 @@ def point_cloud(mask: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -
 
     Returns:
         (points, 6): x, y, z in mm, then red, green, blue from 0 to 255. No point where a mask is empty: then
-        there is no distance.
+        there is no distance. y runs up against the rows, and z against the slices, so that it stands as the
+        slices do.
 
-    >>> near, far = np.zeros((2, 1, 1, 9), dtype=bool)
-    >>> near[..., 0], far[..., 8] = True, True
-    >>> point_cloud(far, near, (1.0, 1.0, 0.5)).tolist()
-    [[4.0, 0.0, 0.0, 222.0, 139.0, 22.0]]
+    >>> near, far = np.zeros((2, 1, 9, 1), dtype=bool)
+    >>> near[:, 8], far[:, 0] = True, True
+    >>> point_cloud(far, near, (1.0, 0.5, 1.0)).tolist()
+    [[0.0, 4.0, 0.0, 222.0, 139.0, 22.0]]
     """
     if not other.any():
         return np.empty((0, 6))
-    surface = border(mask)
+    surface = border(mask)[::-1, ::-1]
     places = np.argwhere(surface) * np.asarray(spacing)
-    distances = distance_map(border(other), spacing)[surface]
+    distances = distance_map(border(other), spacing)[::-1, ::-1][surface]
     colours = [np.interp(distances, DISTANCES, channel) for channel in zip(*COLOURS, strict=True)]
     return np.column_stack([places[:, ::-1], np.round(np.stack(colours, axis=1))])
