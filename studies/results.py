@@ -1,6 +1,7 @@
 """Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER
 
-What it took, its table, the seed's published rows where there are any, and the comparison of its methods.
+What it took, its table, the published rows of the seed where there are any, whether adapting was what helped, how
+long each method takes, and the comparison of the methods.
 """
 
 import csv
@@ -8,12 +9,16 @@ import json
 import platform
 import sys
 from pathlib import Path
+from statistics import median
 
 import torch
 
 from spineloss.study import comparison_table
 from spineloss.study.comparison import compare_study
+from spineloss.study.controls import verdicts
+from spineloss.study.specification import Study, load
 from spineloss.study.table import read_records, render, summarise
+from spineloss.study.trajectories import read_trajectories, weights_in_words
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"
@@ -36,6 +41,8 @@ def main() -> None:
         render(rows, "markdown", epoch="last", folds=folds),
         "",
         *beside_the_seed(rows, file.stem),
+        *adapting(load(file), folder, records),
+        *times(runs),
         *how_sure(records),
     ]
     RESULTS.mkdir(exist_ok=True)
@@ -47,6 +54,24 @@ def how_sure(records: list) -> list[str]:
     if len({record.method for record in records}) < 2:
         return []
     return ["", "## How sure is that?", "", comparison_table.render(compare_study(records), "markdown")]
+
+
+def adapting(study: Study, folder: Path, records: list) -> list[str]:
+    """How the losses changed while training, and whether that was what helped."""
+    found = [*verdicts(study, records, "last"), *weights_in_words(read_trajectories(study, folder))]
+    return ["", "## Was it the adapting?", "", *(f"- {line}" for line in found)] if found else []
+
+
+def times(runs: list[dict]) -> list[str]:
+    """Median seconds of a run of each method, and relative to the quickest one."""
+    seconds: dict[str, list[float]] = {}
+    for run in runs:
+        seconds.setdefault(run["method"], []).append(run["timing"]["seconds"])
+    medians = {method: median(each) for method, each in seconds.items()}
+    least = min(medians.values())
+    told = ", ".join(f"{method} {each:.0f} s ({each / least:.1f}x)" for method, each in medians.items())
+    note = "Of a run, as median over folds, on a machine that did other work too"
+    return ["", "## How long does it take?", "", f"{note}: {told}."]
 
 
 def took(runs: list[dict]) -> str:

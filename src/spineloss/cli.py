@@ -451,9 +451,10 @@ def meta_command(
     Example: [bold]spineloss meta volumes/ -o meta/ --minutes 60[/bold]
     """
     _say(f"Learning a loss in {output}")
+    from spineloss.search.fresh import Budget
     from spineloss.search.meta import Settings, learn
 
-    settings = Settings(imitate, objective, _grid(grid), width, batch, epochs, seed)
+    settings = Settings(imitate, objective, Budget(_grid(grid), width, batch, epochs, seed))
     try:
         for each in learn(source, settings, output, minutes=minutes, progress=_say):
             _say(str(each))
@@ -487,7 +488,7 @@ def evolve_command(
     Example: [bold]spineloss evolve volumes/ --minutes 30 -o evolved/[/bold]
     """
     _say(f"Searching a loss in {output}")
-    from spineloss.search.fitness import Budget
+    from spineloss.search.fresh import Budget
     from spineloss.search.genetic import GeneticSearch
 
     budget = Budget(_grid(grid), width, batch, epochs, seed)

@@ -6,8 +6,9 @@ import torch
 from spineloss.data import dataset
 from spineloss.data.cache import Cache
 from spineloss.grammar import Text
-from spineloss.search import fitness
-from spineloss.search.fitness import Budget, TrainingFitness
+from spineloss.search import fresh
+from spineloss.search.fitness import TrainingFitness
+from spineloss.search.fresh import Budget
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import Validation
 
@@ -32,7 +33,7 @@ def validated(monkeypatch) -> list[set[str]]:
         seen.append({sample.case for sample in samples})
         return Validation([{"dice": math.nan}, {"dice": 0.5}], None, 0.0)
 
-    monkeypatch.setattr(fitness, "validate", told)
+    monkeypatch.setattr(fresh, "validate", told)
     return seen
 
 
@@ -62,5 +63,5 @@ def test_a_training_that_breaks_off_is_worth_nothing(training, monkeypatch):
         raise LossNotFinite("epoch 1")
         yield
 
-    monkeypatch.setattr(fitness.Training, "epochs", broken)
+    monkeypatch.setattr(fresh.Training, "epochs", broken)
     assert training(DICE, 0) == 0.0

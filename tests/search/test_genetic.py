@@ -13,7 +13,7 @@ from spineloss.errors import UserError
 from spineloss.grammar import Text
 from spineloss.losses import parse
 from spineloss.search import evolve
-from spineloss.search.fitness import Budget
+from spineloss.search.fresh import Budget
 from spineloss.search.genetic import GeneticSearch, _after_next
 from spineloss.study.engine import run_study
 from spineloss.study.specification import check

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -9,12 +10,14 @@ from spineloss.data import folds
 from spineloss.errors import UserError
 from spineloss.learned.network import MetaLoss
 from spineloss.losses import parse
+from spineloss.search.fresh import Budget
 from spineloss.search.meta import Settings, learn
 from spineloss.search.split import split
 from spineloss.study.engine import run_study
 from spineloss.study.specification import check
 
-SETTINGS = Settings("cross_entropy", "dice", (16, 32, 32), width=1, batch=1, epochs=1, seed=21)
+BUDGET = Budget((16, 32, 32), width=1, batch=1, epochs=1, seed=21)
+SETTINGS = Settings("cross_entropy", "dice", BUDGET)
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +61,7 @@ def test_the_loss_is_learned_and_its_controls_are_kept(small_data, tmp_path):
 
 
 def test_it_stops_when_nothing_gets_better(small_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("spineloss.search.meta._dice", lambda training: 0.5)
+    monkeypatch.setattr("spineloss.search.meta.train", lambda training: 0.5)
     assert len(rounds(small_data, tmp_path / "out", 99)) == 7
 
 
@@ -70,7 +73,7 @@ def test_other_settings_are_refused(small_data, tmp_path):
 
 def test_too_few_cases_are_told(small_data, tmp_path):
     with pytest.raises(UserError, match="lower the batch"):
-        rounds(small_data, tmp_path / "out", 1, batch=3)
+        rounds(small_data, tmp_path / "out", 1, budget=replace(BUDGET, batch=3))
 
 
 def test_a_study_validates_on_the_held_out_cases_alone(small_data, tmp_path):

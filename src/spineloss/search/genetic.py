@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from spineloss.data import dataset
 from spineloss.data.cache import Cache
 from spineloss.data.preprocessing import resize_mask
 from spineloss.errors import UserError
@@ -14,9 +13,10 @@ from spineloss.files import write_json
 from spineloss.learned.expression import Evolved
 from spineloss.search.evolve import FINALISTS, REPEATS, Finalist, Generation, Search, State
 from spineloss.search.figures import draw_fitness, write_tree
-from spineloss.search.fitness import Budget, TrainingFitness
+from spineloss.search.fitness import TrainingFitness
+from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
-from spineloss.search.split import QUARTERS, split
+from spineloss.search.split import QUARTERS, prepare
 from spineloss.search.variation import Scored
 
 PROBES = 2  # masks that the gate tests with
@@ -59,16 +59,7 @@ class GeneticSearch:
         watch: Callable[[Scored], None],
         cache: Cache | None = None,
     ) -> None:
-        data = dataset.prepare(
-            source,
-            grid=budget.grid,
-            labels="all",
-            target="merged",
-            leave_out=(),
-            cache=cache or Cache(),
-            progress=progress,
-        )
-        cases = split(list(data.samples), budget.seed)
+        data, cases = prepare(source, budget.grid, budget.seed, cache=cache, progress=progress)
         if len(cases.training) < QUARTERS:
             raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: add cases.")
         samples = [data.samples[case] for case in sorted([*cases.training, *cases.validation])]
@@ -82,7 +73,7 @@ class GeneticSearch:
             TrainingFitness(samples, budget),
             seed=budget.seed,
             folder=folder,
-            settings={"budget": asdict(budget) | {"grid": list(budget.grid)}, "data": data.digest},
+            settings={"budget": budget.plain(), "data": data.digest},
             processes=processes,
             watch=watch,
         )

@@ -12,9 +12,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from spineloss import network
-from spineloss.data import dataset
-from spineloss.data.batches import Augment, Batch, training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
@@ -22,20 +19,15 @@ from spineloss.files import read_json, write_atomically, write_csv, write_json
 from spineloss.learned.imitation import imitate
 from spineloss.learned.network import MetaLoss, read
 from spineloss.losses import parse
-from spineloss.search.split import split
-from spineloss.seeding import seed_of
-from spineloss.training.loop import Settings as TrainingSettings
+from spineloss.search.fresh import Budget, train
+from spineloss.search.split import prepare
 from spineloss.training.loop import Training
 from spineloss.training.meta import Online, pairs
 from spineloss.training.steps import LossNotFinite
-from spineloss.training.validation import validate
 
-AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # Table A.6
-LEARNING_RATE = 0.003  # of the networks, so that a short training gets as far as a long one at the usual 0.001
-META_RATE = 0.001  # of the loss
+META_RATE = 0.0003  # of the loss
 SCORED = 3  # networks, each of its own initial weights and batches, that a frozen loss is scored by
 PATIENCE = 6  # networks in turn that may bring nothing better
-TOLERANCE = 2.0  # mm, of the surface Dice that validation measures too
 
 
 @dataclass(frozen=True)
@@ -45,20 +37,12 @@ class Settings:
     Args:
         imitate: text of the loss to start from.
         objective: text of the loss that judges each step on another batch.
-        grid: (Z, Y, X) voxels of the networks' input, multiples of 16.
-        width: base width of the networks.
-        batch: cases a batch.
-        epochs: of each network.
-        seed: of every random draw.
+        budget: of each network, and the seed of every random draw.
     """
 
     imitate: str
     objective: str
-    grid: tuple[int, int, int]
-    width: int
-    batch: int
-    epochs: int
-    seed: int
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -115,24 +99,16 @@ def learn(
     """
     for text in (settings.imitate, settings.objective):
         parse(text)  # a mistake in it is told before the data is read
-    data = dataset.prepare(
-        source,
-        grid=settings.grid,
-        labels="all",
-        target="merged",
-        leave_out=(),
-        cache=cache or Cache(),
-        progress=progress,
-    )
-    cases = split(list(data.samples), settings.seed)
-    if len(cases.training) < 2 * settings.batch:
+    budget = settings.budget
+    data, cases = prepare(source, budget.grid, budget.seed, cache=cache, progress=progress)
+    if len(cases.training) < 2 * budget.batch:
         raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: lower the batch or add cases.")
-    told = {"settings": dataclasses.asdict(settings) | {"grid": list(settings.grid)}, "data": data.digest}
+    told = {"settings": vars(settings) | {"budget": budget.plain()}, "data": data.digest}
     about = folder / "meta.json"
     if about.exists() and {key: read_json(about).get(key) for key in told} != told:
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
     write_json(about, told)
-    write_json(folder / "split.json", {"seed": settings.seed} | dataclasses.asdict(cases))
+    write_json(folder / "split.json", {"seed": budget.seed} | dataclasses.asdict(cases))
     search = _Search(settings, data, cases.training, cases.validation, folder)
     search.begin(progress)
     while search.goes_on(minutes):
@@ -161,8 +137,8 @@ class _Search:
             self._load(torch.load(path, map_location="cpu", weights_only=True))
             return
         progress(f"Imitating {self.settings.imitate}")
-        MetaLoss(self.settings.seed).write(self.folder / "random.safetensors")
-        self._follow(imitate(parse(self.settings.imitate), self.settings.seed))
+        MetaLoss(self.settings.budget.seed).write(self.folder / "random.safetensors")
+        self._follow(imitate(parse(self.settings.imitate), self.settings.budget.seed))
         for name in ("start", "meta"):
             self.loss.write(self.folder / f"{name}.safetensors")
 
@@ -182,7 +158,7 @@ class _Search:
         online = frozen = float("nan")
         try:
             if number > 0:
-                online = _dice(self._online(number))
+                online = train(self._online(number))
             frozen = self._score()
         except LossNotFinite:
             pass
@@ -202,39 +178,18 @@ class _Search:
         draw = SCORED + number
         training = self._fresh(draw)
         training.step = Online(training.step, self.objective, self.optimiser)
-        training.batches = lambda epoch: pairs(self._batches(draw, epoch))
+        batches = training.batches
+        training.batches = lambda epoch: pairs(batches(epoch))
         return training
 
     def _score(self) -> float:
         """Mean validation Dice of the same fresh networks each time, trained with the loss as it is."""
         self.loss.requires_grad_(False)
-        return sum(_dice(self._fresh(draw)) for draw in range(SCORED)) / SCORED
+        return sum(train(self._fresh(draw)) for draw in range(SCORED)) / SCORED
 
     def _fresh(self, draw: int) -> Training:
-        settings = self.settings
-        return Training(
-            network.build("unet", settings.width, 1, settings.grid, seed_of(settings.seed, draw, "weights")),
-            self.loss,
-            TrainingSettings(settings.epochs, LEARNING_RATE, settings.epochs, None, (settings.seed, draw)),
-            batches=lambda epoch: self._batches(draw, epoch),
-            validate=lambda trained: validate(
-                trained,
-                self.validation,
-                self.channels,
-                grid="network",
-                tolerance=TOLERANCE,
-                device=self.fabric.device,
-            ),
-            fabric=self.fabric,
-        )
-
-    def _batches(self, draw: int, epoch: int) -> Iterator[Batch]:
-        return training_batches(
-            self.training,
-            size=self.settings.batch,
-            augment=AUGMENT,
-            needs=self.objective.needs,
-            key=(self.settings.seed, draw, epoch),
+        return self.settings.budget.fresh(
+            draw, self.loss, self.training, self.validation, needs=self.objective.needs, fabric=self.fabric
         )
 
     def _save(self) -> None:
@@ -253,10 +208,3 @@ class _Search:
         self._follow(loss)
         self.optimiser.load_state_dict(state["optimiser"])
         self.rounds = [Round(**each) for each in state["rounds"]]
-
-
-def _dice(training: Training) -> float:
-    """Mean validation Dice of the trained network."""
-    *_, last = training.epochs()
-    values = [row["dice"] for row in last.validation if not math.isnan(row["dice"])]
-    return sum(values) / len(values) if values else math.nan

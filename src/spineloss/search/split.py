@@ -1,9 +1,12 @@
 """Which cases a search may look at, and which are left for the final comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from spineloss.data import folds
+from spineloss.data import dataset, folds
+from spineloss.data.cache import Cache
+from spineloss.data.dataset import Dataset
 
 THIRDS, QUARTERS = 3, 4
 
@@ -34,3 +37,30 @@ def split(cases: Sequence[str], seed: int) -> Split:
     seen = sorted(set(cases) - set(held_out))
     validation = folds.split(seen, QUARTERS, seed)[0]
     return Split([case for case in seen if case not in validation], validation, held_out)
+
+
+def prepare(
+    source: Path, grid: tuple[int, int, int], seed: int, *, cache: Cache | None, progress: Callable[[str], None]
+) -> tuple[Dataset, Split]:
+    """The cases of a folder, all labels merged, and their split.
+
+    Args:
+        source: folder of volumes, or a CSV manifest.
+        grid: (Z, Y, X) voxels.
+        seed: of the shuffle.
+        cache: of prepared cases; the user's if none is given.
+        progress: told in a line what is being done.
+
+    Raises:
+        UserError: the data has problems or too few cases.
+    """
+    data = dataset.prepare(
+        source,
+        grid=grid,
+        labels="all",
+        target="merged",
+        leave_out=(),
+        cache=cache or Cache(),
+        progress=progress,
+    )
+    return data, split(list(data.samples), seed)
