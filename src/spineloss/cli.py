@@ -244,6 +244,9 @@ def study_report(
         typer.Option("--output", "-o", help="The page; report.html in the study's folder if not given."),
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="A folder for the figures alone, as SVG and PNG.")] = None,
+    case: Annotated[
+        str | None, typer.Option(help="The case of the 3D view; the median one of the reference if not given.")
+    ] = None,
     metrics: Metrics = "dice",
     reference: Reference = None,
     margin: Margin = None,
@@ -257,7 +260,7 @@ def study_report(
     from spineloss.report.page import write_report
 
     page = output or folder / "report.html"
-    write_report(read_content(folder, _names(metrics), reference, _margins(margin)), page, figures, _say)
+    write_report(read_content(folder, _names(metrics), reference, _margins(margin)), page, figures, _say, case)
     _say(f"Open {page} in a browser")
 
 

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.report.content import read_content
+from spineloss.report.gallery import Scan
 from spineloss.report.page import write_report
+from spineloss.report.scene import centre
 from spineloss.study.runs import Run
 
 
@@ -143,6 +146,24 @@ def test_a_study_of_one_method(study, tmp_path):
     write_report(read_content(study), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Only dice is finished" in page and "Wilcoxon" not in page and 'id="extremes"' in page
+
+
+def test_the_3d_view_shows_the_case_asked_for(study, tmp_path):
+    content = read_content(study)
+    with pytest.raises(UserError, match="has no case 'case-99'; it has case-0, case-1"):
+        write_report(content, tmp_path / "report.html", case="case-99")
+    write_report(content, tmp_path / "report.html", case="case-1")
+    assert "Case case-1, as chosen." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_3d_view_opens_at_the_middle_of_the_truth():
+    image = sitk.GetImageFromArray(np.zeros((3, 4, 5), dtype=np.float32))
+    image.SetOrigin((10.0, 20.0, 30.0))
+    image.SetSpacing((1.0, 2.0, 3.0))
+    truth = np.zeros((3, 4, 5), dtype=bool)
+    truth[1, 2, 1:4] = True
+    # Index (x, y, z) = (2, 2, 1), so (12, 24, 33) mm; NIfTI counts x and y the other way.
+    assert centre(Scan("a", image, truth, truth, (3.0, 2.0, 1.0))) == [-12.0, -24.0, 33.0]
 
 
 def test_a_folder_without_a_study_is_told(tmp_path):

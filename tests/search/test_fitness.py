@@ -31,7 +31,7 @@ def validated(monkeypatch) -> list[set[str]]:
 
     def told(network, samples, *rest, **settings) -> Validation:
         seen.append({sample.case for sample in samples})
-        return Validation([{"dice": math.nan}, {"dice": 0.5}], torch.zeros(1), 0.0)
+        return Validation([{"dice": math.nan}, {"dice": 0.5}], None, 0.0)
 
     monkeypatch.setattr(fresh, "validate", told)
     return seen

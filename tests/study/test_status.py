@@ -1,6 +1,7 @@
 """How far a study is, as a terminal shows it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -32,6 +33,9 @@ def test_summary_by_hand():
     # 10 epochs of 3 s, and 20 of the pace of the same method's other fold, 4 s: 110 s.
     assert summary(ROWS) == "1 of 4 runs done, about 2 min of training left"
     assert summary(ROWS[3:]) == "0 of 1 runs done"
+    # 10 epochs of 1 s; and of 1000 s, which is 2.8 h.
+    for pace, left in ((1.0, "less than a minute"), (1000.0, "about 2.8 h")):
+        assert summary([replace(ROWS[2], seconds_per_epoch=pace)]) == f"0 of 1 runs done, {left} of training left"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -1,23 +1,39 @@
 """Trackers take what happens, and cannot stop it."""
 
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
 from spineloss.study.engine import Event
 from spineloss.study.runs import Run, folder_name
-from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers
+from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers, pictures, surfaces
 from spineloss.training.loop import Epoch
+from spineloss.training.validation import Example
 
 NAMES = ["<script>", "0.8*dice + 0.2*boundary"]
+DICE_AS_A_FORMULA = "evolved(complement(divide(multiply(2, mean(multiply(p, y))), add(mean(p), mean(y)))))"
+
+
+def example():
+    """A truth of 2 x 2 x 2 voxels, and a prediction that reaches 3 mm too far along x."""
+    target = torch.zeros(1, 4, 6, 9, dtype=torch.bool)
+    target[:, 1:3, 2:4, 2:4] = True
+    prediction = target.clone()
+    prediction[:, 1:3, 2:4, 4:7] = True
+    sample = Sample("a", torch.rand(1, 4, 6, 9), target.byte(), (2.0, 1.0, 1.0), Path("absent"))
+    return Example(sample, prediction, target, (2.0, 1.0, 1.0))
 
 
 def epoch(number, loss=0.5):
     scores = [{"case": "a", "label": "all", "dice": 0.6}, {"case": "b", "label": "all", "dice": 0.8}]
     steps = [{"dice": 1.0, "weight of dice": 0.2}, {"dice": 3.0, "weight of dice": 0.4}]
-    return Epoch(number, loss, 0.001, 2.0, 1.0, steps, scores if number == 2 else [], torch.ones(1, 4, 5).bool())
+    return Epoch(number, loss, 0.001, 2.0, 1.0, steps, scores if number == 2 else [], example())
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +64,25 @@ def test_measurements_by_hand():
         }
     )
     assert "validation/dice" not in measurements(Event("dice", 0, 2, epoch(1)))
+
+
+def test_the_last_epoch_alone_has_surfaces(tmp_path):
+    assert surfaces(Event("dice", 0, 2, epoch(1))) == {}
+    clouds = surfaces(Event("dice", 0, 2, epoch(2)))
+    # All voxels lie on a surface: 2 x 2 x 5 and 2 x 2 x 2.
+    assert {name: len(cloud) for name, cloud in clouds.items()} == {"surface/prediction": 20, "surface/truth": 8}
+    nothing = replace(example(), prediction=torch.zeros(1, 4, 6, 9, dtype=torch.bool))
+    assert surfaces(Event("dice", 0, 2, replace(epoch(2), example=nothing))) == {}
+
+
+def test_pictures_show_the_slice_and_at_the_end_the_formulas(tmp_path):
+    run = Run(tmp_path)
+    run.write_record({"loss": f"dice + {DICE_AS_A_FORMULA}"})
+    assert list(pictures(Event("bred", 0, 2, epoch(1)), run)) == ["slice"]
+    found = pictures(Event("bred", 0, 2, epoch(2)), run)
+    assert list(found) == ["slice", "tree/0"]
+    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in found.values())
+    assert pictures(Event("bred", 0, 2, replace(epoch(1), example=None)), run) == {}
 
 
 class Failing:
@@ -100,7 +135,7 @@ def track(name, folder, methods):
         pytest.skip(f"the package {name} is not installed")
     for method in methods:
         for fold in (0, 1):
-            Run.of(folder, method, fold).write_record({"loss": "dice", "fold": fold})
+            Run.of(folder, method, fold).write_record({"loss": DICE_AS_A_FORMULA, "fold": fold})
     told = []
     list(follow(events(methods), open_trackers([name], folder), told.append))
     assert told == []
@@ -119,7 +154,10 @@ def test_tensorboard_has_every_run(tmp_path):
                 (2, 0.5),
             ]
             assert [scalar.value for scalar in log.Scalars("validation/dice")] == pytest.approx([0.7])
-            assert [(picture.width, picture.height) for picture in log.Images("prediction")] == [(5, 4)] * 2
+            assert [picture.step for picture in log.Images("slice")] == [1, 2]
+            assert [picture.step for picture in log.Images("tree/0")] == [2]
+            for surface in ("surface/prediction", "surface/truth"):
+                assert any(tag.startswith(surface) for tag in log.Tags()["tensors"])
 
 
 def test_weights_and_biases_works_offline_without_an_account(tmp_path, monkeypatch):
@@ -130,4 +168,7 @@ def test_weights_and_biases_works_offline_without_an_account(tmp_path, monkeypat
     runs = list((tmp_path / "wandb").glob("offline-run-*"))
     assert len(runs) == 3
     assert all(list(run.glob("run-*.wandb")) for run in runs)
-    assert len(list((tmp_path / "wandb").glob("offline-run-*/files/media/images/prediction*.png"))) == 4
+    media = [path.name for path in (tmp_path / "wandb").glob("offline-run-*/files/media/**/*.*")]
+    assert sum(name.startswith("slice") for name in media) == 4
+    for once in ("0_", "prediction", "truth"):
+        assert sum(name.startswith(once) for name in media) == 2

@@ -46,7 +46,7 @@ def distributions(content: Content, metric: str) -> Figure:
         y = np.arange(len(content.methods)) + jitter[number]
         axes.plot(x, y, color=INK, lw=1, alpha=0, gid=f"line-{number}")
         for row in range(len(content.methods)):
-            axes.plot(x[row], y[row], "o", ms=4, mew=0, alpha=0.65, color=colour(row), gid=f"case-{number}-{row}")
+            axes.plot(x[row], y[row], "o", ms=4, mew=0, alpha=0.75, color=colour(row), gid=f"case-{number}-{row}")
     for row, method in enumerate(content.methods):
         defined = [value for value in values[method].values() if not math.isnan(value)]
         if defined:
@@ -64,7 +64,7 @@ def precision_recall(content: Content) -> Figure:
         folds = np.array(_last_balances(content, method))
         if not folds.size:
             continue
-        axes.plot(*folds.T, "o", ms=4, alpha=0.5, color=colour(number))
+        axes.plot(*folds.T, "o", ms=4, alpha=0.75, color=colour(number))
         mark = "osD^"[number // len(COLOURS) % 4]
         axes.plot(*folds.mean(0), mark, ms=9, mec=INK, color=colour(number), label=_short(method))
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)")
@@ -127,11 +127,13 @@ def ranks(ranking: Ranking, metric: str) -> Figure:
         axes.annotate(
             f"{rank:.2f}", (rank, row), xytext=(7, -3), textcoords="offset points", color=INK, fontsize=8
         )
-    for level, group in enumerate(group for group in ranking.groups if len(group) > 1):
+    shared = [group for group in ranking.groups if len(group) > 1]
+    for level, group in enumerate(shared):
         ends = [ranking.mean_ranks[method] for method in group]
         y = -0.9 - 0.35 * level
         axes.plot([min(ends) - 0.05, max(ends) + 0.05], [y, y], color=COLOURS[1], lw=3, solid_capstyle="round")
     _name_rows(axes, methods)
+    axes.set_ylim(len(methods) - 0.5, -0.75 - 0.35 * len(shared))
     axes.set_xlim(0.9, len(methods) + 0.6)
     axes.set_xlabel(
         f"Mean rank by {METRICS[metric].title} over {ranking.cases} cases; "

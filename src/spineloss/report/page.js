@@ -70,6 +70,7 @@
     const truth = await volume(scene.truth, "truth", { colormap: "truth", opacity: 0.5, cal_min: 0, cal_max: 1, colorbarVisible: false });
     viewer.addVolume(image);
     viewer.addVolume(truth);
+    viewer.scene.crosshairPos = viewer.mm2frac(scene.centre);
     let shown = null;
     async function show() {
       const surface = layer.value === "surface";

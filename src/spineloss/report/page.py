@@ -15,17 +15,18 @@ import matplotlib
 import numpy as np
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
+from spineloss.analysis import slices
 from spineloss.analysis.sentences import margin_words
 from spineloss.analysis.statistics import shared_cases
 from spineloss.data import augmentation
 from spineloss.errors import UserError
 from spineloss.files import write_atomically, write_text
 from spineloss.metrics import METRICS
-from spineloss.report import charts, slices
+from spineloss.report import charts
 from spineloss.report.charts import INK
 from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
@@ -38,6 +39,7 @@ from spineloss.training.validation import widest_slice
 DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides
 THUMBNAIL, PICTURE = 190, 220  # pixels high
 DRAWS = 8
+PIXELS_PER_INCH = 100  # of a chart in the page
 
 
 @dataclass
@@ -58,6 +60,7 @@ def write_report(
     output: Path,
     figures: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    case: str | None = None,
 ) -> None:
     """Write the report of a study.
 
@@ -66,11 +69,14 @@ def write_report(
         output: the HTML file.
         figures: a folder for the figures alone, as SVG and PNG; none by default.
         progress: told in a line what is being done.
+        case: of the 3D view; if none, the median case of the method compared with.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: a file cannot be written, or there is no such case.
     """
-    volumes = _volumes(content, progress)
+    if case not in (None, *content.cases):
+        raise UserError(f"{content.folder} has no case {case!r}; it has {', '.join(content.cases)}.")
+    volumes = _volumes(content, progress, case)
     drawn = _figures(content) | volumes.figures
     progress(f"Writing {output}")
     settings = {"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
@@ -124,7 +130,7 @@ def _distributed(content: Content) -> list[str]:
     return list(dict.fromkeys([*content.metrics, *DISTRIBUTIONS]))
 
 
-def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
+def _volumes(content: Content, progress: Callable[[str], None], case: str | None) -> Volumes:
     try:
         gallery = Gallery(content, progress)
     except UserError as error:
@@ -135,7 +141,7 @@ def _volumes(content: Content, progress: Callable[[str], None]) -> Volumes:
     return Volumes(
         series=_series(content, gallery),
         extremes=list(_extremes(content, gallery)),
-        scene=_scene(content, gallery),
+        scene=_scene(content, gallery, case),
         cases=[{"case": scan.case, "shape": scan.truth.shape, "spacing": scan.spacing} for scan in scans],
         augmented=_augmented(content, gallery),
         figures={
@@ -198,15 +204,16 @@ def _picture(gallery: Gallery, method: str, case: str) -> Image:
     return slices.overlay(scan.intensities[where], scan.truth[where], prediction, scan.spacing[1:], PICTURE)
 
 
-def _scene(content: Content, gallery: Gallery) -> dict[str, Any]:
-    """The median case of the method compared with, by every method that has finished its fold."""
+def _scene(content: Content, gallery: Gallery, chosen: str | None) -> dict[str, Any]:
+    """The chosen case, or the median one of the method compared with, by every method that finished its fold."""
     best = content.results[content.decisive].comparison.reference if content.results else content.methods[0]
     values = content.values[content.decisive]
     shared = shared_cases(values) or list(values[best])
-    case = sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
+    case = chosen or sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
     methods = [method for method in content.methods if gallery.predicts(method, case)]
     # It comes first: it is what the viewer opens with.
-    return scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
+    scene = scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
+    return scene | {"told": "as chosen" if chosen else f"the median case of {best}"}
 
 
 def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
@@ -246,7 +253,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["uri"] = slices.uri
+    environment.filters |= {"uri": slices.uri, "breakable": _breakable}
     parts = files("spineloss") / "report"
     viewer = (
         gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
@@ -284,19 +291,24 @@ def _comparison(result: Result) -> dict[str, Any]:
     return {"metric": METRICS[result.metric].title, "tables": tables(result)}
 
 
+def _breakable(name: str) -> Markup:
+    """A name that a narrow column breaks after an underscore."""
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def _json(value: Any) -> Markup:
     """Plain data inside a script element: nothing in it can end the element."""
     return Markup(json.dumps(value).replace("<", "\\u003c"))
 
 
 def _inline(figure: Figure, name: str) -> Markup:
-    """A figure as SVG with ids of its own, in the page's text colour."""
+    """A figure as SVG with ids of its own, in the page's text colour, as wide as it was drawn or narrower."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     svg = text[text.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", svg)
-    return Markup(
-        re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", re.sub(r' height="[^"]*"', "", svg, count=1), count=1)
-    )
+    svg = re.sub(r' height="[^"]*"', "", svg, count=1)
+    width = f'style="max-width: {PIXELS_PER_INCH * figure.get_figwidth():.0f}px"'
+    return Markup(re.sub(r'<svg ([^>]*?)width="[^"]*"', rf"<svg \1{width}", svg, count=1))

@@ -38,7 +38,16 @@ def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, objec
         "truth": _nifti(scan.truth.astype(np.uint8), scan),
         "methods": layers,
         "far": far,
+        "centre": centre(scan),
     }
+
+
+def centre(scan: Scan) -> list[float]:
+    """The middle of the truth in the mm of a NIfTI file."""
+    index = np.argwhere(scan.truth).mean(axis=0)[::-1]
+    x, y, z = scan.image.TransformContinuousIndexToPhysicalPoint(index.tolist())
+    # SimpleITK's x and y run to the left and to the back, those of NIfTI to the right and to the front.
+    return [-x, -y, z]
 
 
 def _nifti(array: np.ndarray, scan: Scan) -> str:

@@ -1,17 +1,14 @@
-"""Pictures of a genetic search: fitness over generations, and a formula as a tree."""
+"""Pictures of a genetic search: fitness over generations, and the winner's tree."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spineloss.files import write_atomically
-from spineloss.grammar import Formula
-from spineloss.learned.expression import MAPS, MEAN, OPERATORS, Evolved
+from spineloss.learned.expression import Evolved
+from spineloss.learned.expression_figures import draw_tree
 from spineloss.search.evolve import Generation
-
-COLOURS = {"operator": "#dbe7f5", "mean": "#f6dfc4", "map": "#d9efd6", "constant": "#eeeeee"}
 
 
 def draw_fitness(generations: Sequence[Generation], path: Path) -> None:
@@ -33,42 +30,9 @@ def draw_fitness(generations: Sequence[Generation], path: Path) -> None:
     _write(figure, path)
 
 
-def draw_tree(loss: Evolved, path: Path) -> None:
-    """The loss's tree, leaves side by side, as SVG; below it the formula."""
-    leaves = sum(not node.arguments for node in loss.formula.nodes())
-    figure = Figure(figsize=(max(4.0, 0.95 * leaves), 0.8 * _depth(loss.formula) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    axes.axis("off")
-    _draw(axes, loss.formula, 0, 0)
-    axes.set(xlim=(-0.6, leaves - 0.4), ylim=(-_depth(loss.formula) + 0.4, 0.5))
-    axes.set_title(f"${loss.latex}$", y=-0.08, va="top")
-    _write(figure, path)
-
-
-def _draw(axes: Axes, formula: Formula, left: int, depth: int) -> tuple[float, int]:
-    """Draw the tree from its first leaf's place on; where its root stands, and the next leaf's place."""
-    places, after = [], left
-    for argument in formula.arguments:
-        place, after = _draw(axes, argument, after, depth + 1)
-        places.append(place)
-    here = (places[0] + places[-1]) / 2 if places else float(left)
-    for place in places:
-        axes.plot([here, place], [-depth, -depth - 1], color="0.6", linewidth=1, zorder=1)
-    box = {"boxstyle": "round", "facecolor": COLOURS[_sort(formula)], "edgecolor": "0.6"}
-    axes.text(here, -depth, str(formula.head), ha="center", va="center", fontsize=8, bbox=box, zorder=2)
-    return here, after if places else left + 1
-
-
-def _sort(formula: Formula) -> str:
-    if formula.head == MEAN:
-        return "mean"
-    if formula.head in OPERATORS:
-        return "operator"
-    return "map" if formula.head in MAPS else "constant"
-
-
-def _depth(formula: Formula) -> int:
-    return 1 + max((_depth(argument) for argument in formula.arguments), default=0)
+def write_tree(loss: Evolved, path: Path) -> None:
+    """The loss's tree and its formula, as SVG."""
+    _write(draw_tree(loss), path)
 
 
 def _write(figure: Figure, path: Path) -> None:

@@ -12,7 +12,7 @@ from spineloss.errors import UserError
 from spineloss.files import write_json
 from spineloss.learned.expression import Evolved
 from spineloss.search.evolve import FINALISTS, REPEATS, Finalist, Generation, Search, State
-from spineloss.search.figures import draw_fitness, draw_tree
+from spineloss.search.figures import draw_fitness, write_tree
 from spineloss.search.fitness import TrainingFitness
 from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
@@ -117,7 +117,7 @@ class GeneticSearch:
                 "seconds": self.search.state.seconds,
             },
         )
-        draw_tree(winner.loss, self.folder / "tree.svg")
+        write_tree(winner.loss, self.folder / "tree.svg")
         return winner
 
 

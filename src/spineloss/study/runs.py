@@ -123,8 +123,10 @@ class Run:
 
 
 def plain_epoch(epoch: Epoch) -> dict[str, Any]:
-    """An epoch's record as plain data."""
-    return vars(epoch).copy()
+    """An epoch's record as plain data; of its example the one slice is left."""
+    plain = vars(epoch).copy()
+    example = plain.pop("example")
+    return plain | {"picture": None if example is None else example.picture}
 
 
 def epoch_row(epoch: dict[str, Any]) -> dict[str, float]:

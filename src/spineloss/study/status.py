@@ -99,8 +99,14 @@ def table(rows: Sequence[RunStatus]) -> Table:
 def summary(rows: Sequence[RunStatus]) -> str:
     """How many runs are done, and the time left."""
     done, left = sum(row.status == "done" for row in rows), seconds_left(rows)
-    ahead = "" if left is None else f", about {left / 60:.0f} min of training left"
+    ahead = "" if left is None else f", {_duration(left)} of training left"
     return f"{done} of {len(rows)} runs done{ahead}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    return f"about {seconds / 60:.0f} min" if seconds < 2 * 3600 else f"about {seconds / 3600:.1f} h"
 
 
 def view(rows: Sequence[RunStatus], fold: int) -> Group:

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from spineloss.analysis.point_cloud import point_cloud
+from spineloss.analysis.slices import overlay
 from spineloss.errors import UserError
+from spineloss.learned.expression import Evolved
+from spineloss.learned.expression_figures import draw_tree
+from spineloss.losses import parse
 from spineloss.study.engine import Event
 from spineloss.study.runs import Run, epoch_row, folder_name, plain_epoch
+
+HEIGHT = 256  # of a slice, in pixels
+POINTS = {"material": {"cls": "PointsMaterial", "size": 1.5}}
 
 
 class Tracker(Protocol):
@@ -78,10 +88,44 @@ def measurements(event: Event) -> dict[str, float]:
     return numbers | recorded | {f"validation/{name}": value for name, value in row.items()} | times
 
 
-def prediction(event: Event) -> np.ndarray | None:
-    """The first validation case in its widest slice, as the network sees it: (Y, X) uint8, or none."""
-    picture = event.epoch.picture
-    return None if picture is None else 255 * picture.any(0).numpy().astype(np.uint8)
+def pictures(event: Event, run: Run) -> dict[str, np.ndarray]:
+    """Pictures of an epoch, (Y, X, 3) uint8 by name.
+
+    Where it was validated, the widest slice of the first case: what is found, added and missed. At the run's end
+    the tree of each evolved formula in its loss.
+    """
+    found = {}
+    if (example := event.epoch.example) is not None:
+        truth, prediction = (mask.any(0).numpy()[example.slice] for mask in (example.target, example.prediction))
+        image = example.image()[example.slice].numpy()
+        found["slice"] = np.asarray(overlay(image, truth, prediction, example.spacing[1:], HEIGHT))
+    if _ends(event):
+        formulas = [part for part in parse(run.record()["loss"]).modules() if isinstance(part, Evolved)]
+        found |= {f"tree/{number}": _pixels(draw_tree(formula)) for number, formula in enumerate(formulas)}
+    return found
+
+
+def surfaces(event: Event) -> dict[str, np.ndarray]:
+    """The first case in 3D at the run's end, as `point_cloud`: prediction and truth, by their distance apart."""
+    example = event.epoch.example
+    if not _ends(event) or example is None:
+        return {}
+    prediction, truth = (mask.any(0).numpy() for mask in (example.prediction, example.target))
+    clouds = {
+        "surface/prediction": point_cloud(prediction, truth, example.spacing),
+        "surface/truth": point_cloud(truth, prediction, example.spacing),
+    }
+    return {name: cloud for name, cloud in clouds.items() if len(cloud)}
+
+
+def _ends(event: Event) -> bool:
+    return event.epoch.epoch == event.epochs
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 class TensorBoard:
@@ -90,7 +134,7 @@ class TensorBoard:
     name = "tensorboard"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "tensorboard"
+        self.study = folder
         self._writer: Any = None
         self._run: tuple[str, int] | None = None
 
@@ -102,8 +146,11 @@ class TensorBoard:
         else:
             for name, value in measurements(event).items():
                 self._writer.add_scalar(name, value, event.epoch.epoch)
-            if (picture := prediction(event)) is not None:
-                self._writer.add_image("prediction", picture, event.epoch.epoch, dataformats="HW")
+            for name, picture in pictures(event, Run.of(self.study, *self._run)).items():
+                self._writer.add_image(name, picture, event.epoch.epoch, dataformats="HWC")
+            for name, cloud in surfaces(event).items():
+                points, colours = cloud[None, :, :3], cloud[None, :, 3:].astype(int)
+                self._writer.add_mesh(name, points, colours, config_dict=POINTS, global_step=event.epoch.epoch)
         self._writer.flush()
 
     def _open(self, event: Event) -> None:
@@ -111,7 +158,7 @@ class TensorBoard:
 
         self.close()
         self._run = event.method, event.fold
-        self._writer = SummaryWriter(self.folder / folder_name(event.method) / f"fold-{event.fold}")
+        self._writer = SummaryWriter(self.study / "tensorboard" / folder_name(event.method) / f"fold-{event.fold}")
 
     def close(self) -> None:
         if self._writer is not None:
@@ -137,12 +184,14 @@ class WeightsAndBiases:
         if event.epoch is None:
             self._open_run.summary["failed"] = event.reason
             return
-        numbers: dict[str, Any] = measurements(event)
-        if (picture := prediction(event)) is not None:
-            import wandb
+        import wandb
 
-            numbers["prediction"] = wandb.Image(picture)
-        self._open_run.log(numbers, step=event.epoch.epoch)
+        shown = {
+            name: wandb.Image(picture)
+            for name, picture in pictures(event, Run.of(self.folder, *self._run)).items()
+        }
+        shown |= {name: wandb.Object3D(cloud) for name, cloud in surfaces(event).items()}
+        self._open_run.log(measurements(event) | shown, step=event.epoch.epoch)
 
     def _open(self, event: Event) -> None:
         import wandb

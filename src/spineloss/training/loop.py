@@ -14,7 +14,7 @@ from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.greedy import Greedy, Search
 from spineloss.training.steps import Plain, Weighted
-from spineloss.training.validation import Validation
+from spineloss.training.validation import Example, Validation
 from spineloss.weighting import Policy
 
 POWER = 0.9  # of the polynomial learning rate, Sec. 8.2
@@ -35,7 +35,7 @@ class Settings:
 class Epoch:
     """The record of one epoch: `steps` holds what each step recorded.
 
-    `validation` is empty, and `picture` none, where none was due.
+    `validation` is empty, and `example` none, where none was due.
     """
 
     epoch: int
@@ -45,7 +45,7 @@ class Epoch:
     compute_seconds: float  # forward, backward and optimiser
     steps: list[dict[str, float]] = field(default_factory=list)
     validation: list[dict[str, str | float]] = field(default_factory=list)
-    picture: torch.Tensor | None = None
+    example: Example | None = None
 
 
 def poly_learning_rate(initial: float, epoch: int, epochs: int) -> float:
@@ -145,10 +145,10 @@ class Training:
             steps.append(self.step(batch.to(self.fabric.device)))
             compute += time.perf_counter() - began
         rows: list[dict[str, str | float]] = []
-        picture = None
+        example = None
         if epoch % self.settings.validate_every == 0 or epoch == self.settings.epochs:
             validation = self.validate(self.network)
-            rows, picture = validation.rows, validation.picture
+            rows, example = validation.rows, validation.example
             compute += validation.forward_seconds
         self.done = epoch
         return Epoch(
@@ -159,5 +159,5 @@ class Training:
             compute,
             [step.record for step in steps if step.record],
             rows,
-            picture,
+            example,
         )

@@ -13,17 +13,41 @@ from spineloss.metrics import evaluate
 
 
 @dataclass(frozen=True)
+class Example:
+    """A case as it was scored: (C, Z, Y, X) booleans of prediction and target, and the spacing (z, y, x) in mm."""
+
+    sample: Sample
+    prediction: torch.Tensor
+    target: torch.Tensor
+    spacing: tuple[float, float, float]
+
+    @property
+    def slice(self) -> int:
+        """The target's widest slice."""
+        return widest_slice(self.target)
+
+    @property
+    def picture(self) -> torch.Tensor:
+        """The prediction in that slice: (C, Y, X) booleans."""
+        return self.prediction[:, self.slice].clone()
+
+    def image(self) -> torch.Tensor:
+        """The image as the network saw it, on the target's grid: (Z, Y, X)."""
+        return resize_image(self.sample.image, tuple(self.target.shape[1:]))[0]
+
+
+@dataclass(frozen=True)
 class Validation:
-    """What the metrics are, what the first case looked like, and the seconds of the network's forward passes.
+    """What the metrics are, the first case to look at, and the seconds of the network's forward passes.
 
     Args:
         rows: case, label and metrics.
-        picture: (C, Y, X) bool, the prediction for the first case in its `widest_slice`.
+        example: the first case.
         forward_seconds: seconds.
     """
 
     rows: list[dict[str, str | float]]
-    picture: torch.Tensor
+    example: Example
     forward_seconds: float
 
 
@@ -52,7 +76,7 @@ def validate(
         device: the network's.
     """
     rows: list[dict[str, str | float]] = []
-    pictures: list[torch.Tensor] = []
+    examples: list[Example] = []
     forward = 0.0
     network.eval()
     for sample in samples:
@@ -65,10 +89,10 @@ def validate(
             target, spacing = sample.own_target(), sample.own_spacing()
             probabilities = resize_image(probabilities, tuple(target.shape[1:]))
         predictions = probabilities > 0.5
-        if not pictures:
-            pictures.append(predictions[:, widest_slice(target)].clone())
+        if not examples:
+            examples.append(Example(sample, predictions, target.bool(), spacing))
         for label, prediction, truth in zip(channels, predictions, target.bool(), strict=True):
             scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance)
             rows.append({"case": sample.case, "label": label, **scores})
     network.train()
-    return Validation(rows, pictures[0], forward)
+    return Validation(rows, examples[0], forward)
