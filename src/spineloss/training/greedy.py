@@ -23,6 +23,8 @@ Moves = Literal["product", "single"]
 Score = Literal["train", "next", "random"]
 Total = Literal["free", "kept"]
 
+ROUNDING = 1e-6  # relative; in single precision scores were seen to be off by 8e-7
+
 
 @dataclass(frozen=True)
 class Search:
@@ -152,9 +154,22 @@ class Trials:
 
     @property
     def best(self) -> int:
-        """Which one scored best, the first where several did; the present values where none has a score."""
-        scores = [score if math.isfinite(score) else math.inf for score in self.scores]
-        return scores.index(min(scores))
+        """Which one scored best."""
+        return best(self.scores)
+
+
+def best(scores: Sequence[float]) -> int:
+    """The place of the least score, or of the first one that differs from it by rounding alone.
+
+    So the present values, which come first, stay where a change shows nothing: beta does not drift on noise once
+    alpha alone matters. They also stay where no score is finite.
+
+    >>> best([0.5, 0.4999999, 0.6]), best([0.5, 0.49, 0.6]), best([math.nan, math.inf])
+    (0, 1, 0)
+    """
+    finite = [score if math.isfinite(score) else math.inf for score in scores]
+    limit = min(finite) * (1 + ROUNDING)
+    return next(place for place, score in enumerate(finite) if score <= limit)
 
 
 class Greedy:
