@@ -9,7 +9,7 @@ from spineloss.search.figures import draw_fitness, write_tree
 def written(path) -> list[str]:
     """The texts of a picture: Matplotlib draws them, and names them in a comment."""
     ElementTree.parse(path)
-    return [text.strip() for text in re.findall(r"<!--(.*?)-->", path.read_text(), re.DOTALL)]
+    return [text.strip() for text in re.findall(r"<!--(.*?)-->", path.read_text(encoding="utf-8"), re.DOTALL)]
 
 
 def test_a_tree_is_written(tmp_path):
