@@ -95,7 +95,14 @@ def test_a_formula_is_a_term_among_others():
 def test_it_is_written_as_by_hand():
     loss = parse("evolved(subtract(mean(p), subtract(divide(mean(y), square(add(mean(p), -1))), root(mean(p)))))")
     assert loss.text == "mean(p) - (mean(y) / (mean(p) + -1)^2 - sqrt(mean(p)))"
-    assert loss.latex == (r"\overline{p} - (\frac{\overline{y}}{(\overline{p} + -1)^2} - \sqrt{\overline{p}})")
+    below = r"\left(\overline{p} + -1\right)^2"
+    assert (
+        loss.latex
+        == rf"\overline{{p}} - \left(\frac{{\overline{{y}}}}{{{below}}} - \sqrt{{\overline{{p}}}}\right)"
+    )
+    loss = parse("evolved(mean(square(divide(subtract(p, y), mean(y)))))")
+    assert loss.text == "mean(((p - y) / mean(y))^2)"
+    assert loss.latex == r"\overline{\left(\frac{p - y}{\overline{y}}\right)^2}"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ OPERATORS: dict[str, Operator] = {
     "add": _same(torch.add, "{} + {}", 1, 1, 1),
     "subtract": _same(torch.sub, "{} - {}", 1, 1, 2),
     "multiply": Operator(_multiply, Notation("{} * {}", 2, (2, 2)), Notation(r"{} \, {}", 2, (2, 2))),
-    "divide": Operator(_divide, Notation("{} / {}", 2, (2, 3)), Notation(r"\frac{{{}}}{{{}}}", 4, (0, 0))),
+    "divide": Operator(_divide, Notation("{} / {}", 2, (2, 3)), Notation(r"\frac{{{}}}{{{}}}", 2, (0, 0))),
     "power": Operator(_power, Notation("{}^{}", 3, (4, 4)), Notation("{}^{{{}}}", 3, (4, 0))),
     "square": _same(_square, "{}^2", 3, 4),
     "root": Operator(_root, Notation("sqrt({})", 4, (0,)), Notation(r"\sqrt{{{}}}", 4, (0,))),
@@ -145,7 +145,7 @@ class Evolved(Loss):
     @property
     def latex(self) -> str:
         """The formula in LaTeX; a bar is the mean over a sample's voxels."""
-        return _written(self.formula, lambda operator: operator.latex)[0]
+        return _written(self.formula, lambda operator: operator.latex, r"\left({}\right)")[0]
 
     def settings(self) -> Mapping[str, float | str]:
         return {"formula": str(self.formula)}
@@ -197,7 +197,9 @@ def _mean(values: torch.Tensor, evidence: Evidence) -> torch.Tensor:
     return counted.sum(2, keepdim=True) / evidence.voxels[..., None]
 
 
-def _written(formula: Formula, notation: Callable[[Operator], Notation]) -> tuple[str, int]:
+def _written(
+    formula: Formula, notation: Callable[[Operator], Notation], brackets: str = "({})"
+) -> tuple[str, int]:
     """The formula as written, and how strongly it binds."""
     if formula.head not in OPERATORS:
         negative = isinstance(formula.head, float | int) and formula.head < 0
@@ -205,6 +207,6 @@ def _written(formula: Formula, notation: Callable[[Operator], Notation]) -> tupl
     chosen = notation(OPERATORS[formula.head])
     parts = []
     for argument, wanted in zip(formula.arguments, chosen.wants, strict=True):
-        text, binds = _written(argument, notation)
-        parts.append(text if binds >= wanted else f"({text})")
+        text, binds = _written(argument, notation, brackets)
+        parts.append(text if binds >= wanted else brackets.format(text))
     return chosen.template.format(*parts), chosen.binds
