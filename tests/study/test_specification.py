@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from spineloss.errors import UserError
 from spineloss.study.specification import PRESETS, load
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -12,6 +16,12 @@ def write(tmp_path):
         return path
 
     return write
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_studies_load(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert load(path).methods
 
 
 def test_defaults_are_the_seeds_lumbar_training(write):
