@@ -1,7 +1,8 @@
-"""Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER
+"""Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER [REFERENCE]
 
-What it took, its table, the published rows of the seed where there are any, whether adapting was what helped, how
-soon a method gets far and how long it takes, and the comparison of the methods.
+The reference is the method that the study is about; if none, the one with the best mean. The page has what it took,
+its table, the published rows of the seed where there are any, whether adapting was what helped, how soon a method
+gets far and how long it takes, and the comparison of the methods.
 """
 
 import csv
@@ -29,7 +30,7 @@ SHOWN = {"dice": "Dice", "f2": "F2", "iou": "IoU", "precision": "Precision", "re
 
 
 def main() -> None:
-    file, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    file, folder, reference = Path(sys.argv[1]), Path(sys.argv[2]), next(iter(sys.argv[3:]), None)
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/*/run.json"))]
     folds = len(json.loads((folder / "folds.json").read_text())["folds"])
     records = read_records(folder)
@@ -47,17 +48,18 @@ def main() -> None:
         *adapting(load(folder / "study.yaml"), folder, records),
         *soon(folder, runs),
         *times(runs),
-        *how_sure(records),
+        *how_sure(records, reference),
     ]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{file.stem}.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def how_sure(records: list) -> list[str]:
+def how_sure(records: list, reference: str | None) -> list[str]:
     """The comparison of the methods, where there are two."""
     if len({record.method for record in records}) < 2:
         return []
-    return ["", "## How sure is that?", "", comparison_table.render(compare_study(records), "markdown")]
+    table = comparison_table.render(compare_study(records, reference=reference), "markdown")
+    return ["", "## How sure is that?", "", table]
 
 
 def adapting(study: Study, folder: Path, records: list) -> list[str]:
