@@ -104,13 +104,14 @@ def training_luck() -> str:
 
     def rows() -> Iterator[list[str]]:
         fold = np.arange(CASES) % FOLDS
-        folds = [{f"{case:04}" for case in np.flatnonzero(fold == index)} for index in range(FOLDS)]
         for luck in (0.0, 0.1, 0.25, 0.5, 1.0):
             generator = np.random.default_rng(3)
             wrong, unseen = [], []
             for _ in range(600):
                 scores = study(generator, 2) + luck * generator.normal(size=(2, FOLDS))[:, fold]
-                pair = compared(scores, folds=folds).pairs["m0"]
+                pair = compared(
+                    scores, folds=[values_of(scores[:, fold == index]) for index in range(FOLDS)]
+                ).pairs["m0"]
                 wrong.append(pair.verdict != "undecided")
                 unseen.append(wrong[-1] and not pair.training_may_explain)
             yield [f"{luck:g}", rate(wrong), rate(unseen)]

@@ -1,6 +1,6 @@
 """Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER [REFERENCE]
 
-The reference is the method that the study is about; if none, the one with the best mean. The page has what it took,
+The reference is the method that the study is about, or the one with the best mean. The page has what it took,
 its table, the published rows of the seed where there are any, whether adapting was what helped, how soon a method
 gets far and how long it takes, and the comparison of the methods.
 """

@@ -122,11 +122,21 @@ def test_repeats_are_no_new_cases():
     assert math.isnan(average_repeats({"a": {"1": [1.0, math.nan]}})["a"]["1"])
 
 
+def of_cases(values, fold):
+    return {method: {case: cases[case] for case in cases if case in fold} for method, cases in values.items()}
+
+
+def test_repeats_are_folds_that_show_the_luck_of_training():
+    luck = [by_case({"a": np.linspace(1, 2, 9) + lucky, "b": np.zeros(9)}) for lucky in (-3.0, 2.0, 2.0)]
+    values = by_case({"a": np.linspace(1, 2, 9) + 1 / 3, "b": np.zeros(9)})
+    pair = compare(values, "b", higher_is_better=True, folds=luck, resamples=99).pairs["a"]
+    assert pair.verdict == "better" and pair.agreeing_folds == 2 and pair.training_may_explain
+
+
 def test_mean_differences_of_the_folds():
     values = by_case({"a": [2, 2, 2, -1], "b": [0, 0, 0, 0]})
-    pair = compare(values, "b", higher_is_better=True, folds=[{"000", "001"}, {"002"}, {"003"}, {"other"}]).pairs[
-        "a"
-    ]
+    folds = [of_cases(values, fold) for fold in ({"000", "001"}, {"002"}, {"003"}, {"other"})]
+    pair = compare(values, "b", higher_is_better=True, folds=[*folds, {"a": values["a"]}]).pairs["a"]
     assert pair.fold_means == (2, 2, -1) and pair.agreeing_folds == 2
 
 
@@ -137,7 +147,8 @@ def test_folds_that_differ_by_more_than_the_difference_are_told():
 
     def may_explain(fold_means):
         values = by_case({"a": np.repeat(fold_means, 8) + noise, "b": reference})
-        pair = compare(values, "b", higher_is_better=True, folds=folds, resamples=99).pairs["a"]
+        by_fold = [of_cases(values, fold) for fold in folds]
+        pair = compare(values, "b", higher_is_better=True, folds=by_fold, resamples=99).pairs["a"]
         expected = stats.kruskal(*np.split(np.repeat(fold_means, 8) + noise, 3)).pvalue
         assert pair.verdict == "better" and pair.folds_p == pytest.approx(expected)
         return pair.training_may_explain

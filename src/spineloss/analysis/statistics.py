@@ -1,7 +1,7 @@
 """Methods compared case by case on one metric: intervals, paired tests, effects, verdicts, cases still needed."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -136,7 +136,7 @@ def compare(
     higher_is_better: bool,
     picked: bool = False,
     margin: float | None = None,
-    folds: Sequence[Collection[str]] = (),
+    folds: Sequence[Values] = (),
     resamples: int = RESAMPLES,
 ) -> Comparison:
     """Every method against a reference, on the cases that both have.
@@ -153,8 +153,9 @@ def compare(
         picked: the reference was picked by looking at these values, as by `best`. Picking has compared all pairs
             of methods, so the correction then counts them all.
         margin: differences up to it do not matter to the user; in the values' unit, above 0.
-        folds: the cases of each. No verdict depends on them: cases of a fold share their two networks, and folds
-            that differ are the sign that the luck of training, not the method, may have made a difference.
+        folds: the values that each fold's networks gave. No verdict depends on them: cases of a fold share their
+            two networks, and folds that differ are the sign that the luck of training, not the method, may have
+            made a difference. Repeats on the same cases are folds here.
         resamples: of the bootstrap.
 
     Raises:
@@ -181,7 +182,7 @@ def compare(
         found = differences[index]
         equivalent = None if p_equivalent is None else p_equivalent[index]
         verdict = _verdict(found, p_holm[index], equivalent, higher_is_better)
-        by_fold = _by_fold(values, method, reference, folds)
+        by_fold = [of_fold for fold in folds if len(of_fold := paired_differences(fold, method, reference))]
         pairs[method] = Pair(
             cases=len(found),
             left_out=len(values[method].keys() | values[reference].keys()) - len(found),
@@ -199,18 +200,6 @@ def compare(
         )
     levels = {method: _level(method, values[method], resamples) for method in values}
     return Comparison(reference, picked, margin, levels, pairs)
-
-
-def _by_fold(values: Values, method: str, reference: str, folds: Sequence[Collection[str]]) -> list[np.ndarray]:
-    """The differences of each fold that has any."""
-    found = []
-    for fold in folds:
-        of_fold = {
-            name: {case: value for case, value in values[name].items() if case in fold}
-            for name in (method, reference)
-        }
-        found.append(paired_differences(of_fold, method, reference))
-    return [differences for differences in found if len(differences)]
 
 
 def _folds_p(by_fold: Sequence[np.ndarray]) -> float:
@@ -241,7 +230,7 @@ def _verdict(
 
 def paired_differences(values: Values, method: str, reference: str) -> np.ndarray:
     """Method - reference at each case where both are defined, in the order of the case ids."""
-    cases = sorted(values[method].keys() & values[reference].keys())
+    cases = sorted(values.get(method, {}).keys() & values.get(reference, {}).keys())
     differences = np.array([values[method][case] - values[reference][case] for case in cases])
     return differences[~np.isnan(differences)]
 

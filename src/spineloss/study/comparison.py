@@ -55,7 +55,7 @@ def compare_study(
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
     chosen = reference or best(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
-    folds = _folds(records)
+    folds = sorted({record.fold for record in records})
     rows = summarise(records, epoch)
     results = []
     for metric, margin in zip(compared, each_margin, strict=True):
@@ -66,7 +66,7 @@ def compare_study(
             higher_is_better=higher_is_better,
             picked=reference is None,
             margin=margin,
-            folds=folds,
+            folds=[case_values([each for each in records if each.fold == fold], metric, epoch) for fold in folds],
         )
         results.append(
             Result(
@@ -108,14 +108,6 @@ def _each_margin(metrics: Sequence[str], margins: Sequence[float]) -> list[float
         )
     each = margins if len(margins) > 1 else [margins[0]] * len(metrics)
     return [margin / METRICS[metric].scale for metric, margin in zip(metrics, each, strict=True)]
-
-
-def _folds(records: Iterable[Record]) -> list[set[str]]:
-    cases: dict[int, set[str]] = defaultdict(set)
-    for record in records:
-        cases[record.fold] |= {case for case, _ in next(iter(record.scores.values()))}
-    # Repeats on the same held-out cases are no folds of their own.
-    return [set(fold) for fold in dict.fromkeys(map(frozenset, cases.values()))]
 
 
 def case_values(records: Iterable[Record], metric: str, epoch: FairEpoch) -> Values:
