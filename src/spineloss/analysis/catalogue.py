@@ -74,7 +74,7 @@ def entry(name: str) -> Entry:
         name=name,
         # Losses live in one module a category of the seed's Fig. 2.2.
         category=loss.__module__.rpartition(".")[2],
-        formula=DOCTEST.sub("", sections["formula"]).strip(),
+        formula=sections["formula"].strip(),
         arguments=_arguments(loss, sections.get("Args", "")),
         paper=" ".join(sections.get("References", "").split()),
         example=str(loss()),
@@ -92,7 +92,7 @@ def table() -> Table:
 
 
 def _sections(loss: type[Loss]) -> dict[str, str]:
-    formula, *named = SECTION.split(inspect.getdoc(loss) or "")
+    formula, *named = SECTION.split(DOCTEST.sub("", inspect.getdoc(loss) or ""))
     return {"formula": formula, **dict(zip(named[::2], named[1::2], strict=True))}
 
 
