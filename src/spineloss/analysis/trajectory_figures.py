@@ -46,6 +46,7 @@ def draw_paths(paths: Mapping[str, Sequence[tuple[float, float]]], title: str) -
         for landmark, (x, y) in LANDMARKS.items():
             panel.plot(x, y, "+", color="C1")
             panel.annotate(landmark, (x, y), xytext=(4, 4), textcoords="offset points", color="C1")
+        panel.margins(0.12)  # room for a landmark's name at the edge
         panel.set(title=name, xlabel="a, weight of false positives")
     panels[0].set_ylabel("b, weight of false negatives")
     return figure
