@@ -43,8 +43,8 @@ CONTESTS = [
     Contest("tversky", Search(), 200),
     Contest("effectiveness", Search(), 12),
     Contest("tversky", Search(moves="single"), 24, beside_obvious=False),
-    Contest("tversky", Search(every=4), 24, beside_obvious=False),
-    Contest("tversky", Search(every=4, moves="single"), 24, beside_obvious=False),
+    Contest("tversky", Search(every=4, moves="single"), 28, beside_obvious=False),
+    Contest("tversky", Search(every=8, moves="single"), 28, beside_obvious=False),
     Contest("effectiveness", Search(every=8, moves="single"), 28, beside_obvious=False),
 ]
 

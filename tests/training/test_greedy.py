@@ -93,10 +93,10 @@ def test_of_any_optimiser(optimiser):
     assert_as_obvious(pairs_of(3), "tversky", optimiser=optimiser)
 
 
-def test_clipped_mixed_scored_on_the_next_batch_and_with_running_statistics():
+def test_clipped_mixed_scored_on_the_batch_itself_and_of_two_channels():
     assert_as_obvious(pairs_of(3), "tversky", clip=0.01)
     assert_as_obvious(pairs_of(3, shares=(0.8, 0.2)), "tversky")
-    assert_as_obvious(pairs_of(3), "tversky", Search(score="next"))
+    assert_as_obvious(pairs_of(3), "tversky", Search(score="train"))
     assert_as_obvious(pairs_of(2, shape=(2, 2, 4, 6, 8)), "effectiveness", channels=2)
 
 
@@ -188,7 +188,7 @@ def test_mistakes_are_told(text, loss, told):
 
 
 def test_a_search_is_a_text():
-    search = Search(every=4, moves="single", score="next")
+    search = Search(every=4, moves="single", score="train")
     assert parse_search(str(search)) == search
 
 
@@ -225,7 +225,7 @@ def test_an_epoch_of_one_batch_is_paired_with_itself():
     batch = batch_of(0)
     (pair,) = pairs([batch])
     assert pair.batch is batch and pair.other is batch
-    greedy_of("tversky", Search(score="next"))(pair)
+    greedy_of("tversky")(pair)
 
 
 def test_a_basis_of_nothing_is_one_vector_of_zeros():

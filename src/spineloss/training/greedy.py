@@ -36,8 +36,8 @@ class Search:
         every: steps from one search to the next, at least 1; the parameters stay as they are in between.
         moves: `product` tries every combination of actions on all parameters, 3^p; `single` changes one parameter
             at a time, 1 + 2p.
-        score: what a trial is judged by: the batch it was trained on (`train`, as published), the `next` one,
-            or nothing: a `random` one is taken, the control.
+        score: what a trial is judged by: the epoch's `next` batch, the one it was trained on (`train`, as
+            published), or nothing: a `random` one is taken, the control.
         total: `kept` scales alpha and beta so that their sum stays.
 
     References:
@@ -51,7 +51,7 @@ class Search:
     up: float = 1.1
     every: int = 1
     moves: Moves = "product"
-    score: Score = "train"
+    score: Score = "next"
     total: Total = "free"
 
     def __post_init__(self) -> None:
