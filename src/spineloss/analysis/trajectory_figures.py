@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -56,7 +57,7 @@ def _panels(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
     figure = Figure(figsize=(3 + 3 * count, 3.2), layout="constrained")
     panels = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
     for panel in panels:
-        panel.grid(alpha=0.3)
+        panel.grid(alpha=min(0.3, rcParams["grid.alpha"]))
     figure.suptitle(title.replace("$", r"\$"), wrap=True)
     return figure, panels
 

@@ -114,7 +114,7 @@ def _page_colours() -> AbstractContextManager:
     """Figures drawn elsewhere come in the page's text colour, on no background."""
     ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
     clear = ("axes.facecolor", "figure.facecolor", "legend.facecolor")
-    return matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none"))
+    return matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none") | {"grid.alpha": 0.1})
 
 
 def ranks(ranking: Ranking, metric: str) -> Figure:
