@@ -7,7 +7,7 @@ DEMO := build/demo
 
 setup: .venv/.ready
 
-.venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/compiled/*.[ch])
+.venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/kernels/c/*.[ch])
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,trackers]'

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from machine import describe, write
-from spineloss.analysis.statistics import ALPHA, best, bootstrap_interval, cases_needed, compare, holm
+from spineloss.results.statistics import ALPHA, best, bootstrap_interval, cases_needed, compare, holm
 
 CASES, FOLDS = 30, 3
 # The verdicts do not depend on the intervals, so these need no resamples to speak of.

@@ -12,10 +12,10 @@ import torch
 
 from machine import describe, write
 from spineloss.grammar import Formula, Text
-from spineloss.learned.expression import Evolved
-from spineloss.losses import parse
+from spineloss.learned.formula import Evolved
 from spineloss.search.gate import MOST_NODES, Gate, Verdict, phantom_masks
 from spineloss.search.variation import random_formula
+from spineloss.text import parse
 
 TREES = 3000
 CALLS = 3  # of a formula; the least disturbed counts

@@ -17,11 +17,11 @@ from lightning_fabric import Fabric
 
 from machine import describe, write
 from obvious import obvious_trials
-from spineloss import network
+from spineloss import networks
 from spineloss.data import dataset
 from spineloss.data.batches import Augment, Pair, pairs, training_batches
 from spineloss.data.cache import Cache
-from spineloss.losses import parse
+from spineloss.text import parse
 from spineloss.training.greedy import Greedy, Search, best
 from spineloss.training.steps import Plain
 
@@ -65,7 +65,7 @@ def steps_of(loss: str, search: Search) -> tuple[Greedy, Plain]:
     fabric = Fabric(accelerator="cpu", devices=1)
 
     def plain() -> Plain:
-        unet = network.build("unet", WIDTH, 1, GRID, SEED).to(memory_format=torch.channels_last_3d)
+        unet = networks.build("unet", WIDTH, 1, GRID, SEED).to(memory_format=torch.channels_last_3d)
         wrapped, optimiser = fabric.setup(unet, torch.optim.Adam(unet.parameters(), lr=0.001))
         return Plain(wrapped, parse(loss), optimiser, fabric, None)
 

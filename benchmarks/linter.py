@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from spineloss.analysis.checks import CHECKS, Outcome
-from spineloss.analysis.linter import Finding, lint
-from spineloss.losses import LOSSES, parse
+from spineloss.lossbook.checks import CHECKS, Outcome
+from spineloss.lossbook.linter import Finding, lint
+from spineloss.losses import LOSSES
+from spineloss.text import parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "linter.md"
 BEGIN = "<!-- From here on written by benchmarks/linter.py -->\n"

@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional
 
 from machine import describe, extra_memory, keep_freed_memory, medians, write
-from spineloss.distance import signed_distance_maps
-from spineloss.losses import Loss, parse
+from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.losses import Loss
+from spineloss.text import parse
 
 SHAPE = (4, 1, 32, 224, 224)
 SPACING = (4.0, 0.9, 0.9)

@@ -8,11 +8,11 @@ from lightning_fabric import Fabric
 from torch.func import functional_call
 
 from machine import describe, extra_memory, medians, write
-from spineloss import network
+from spineloss import networks
 from spineloss.data.batches import Batch, Pair, Target
-from spineloss.learned.network import MetaLoss
-from spineloss.losses import parse
-from spineloss.training.meta import Online, batch_loss
+from spineloss.learned.meta_loss import MetaLoss
+from spineloss.text import parse
+from spineloss.training.online import Online, batch_loss
 from spineloss.training.steps import Plain
 
 SETTINGS = [  # width, shape
@@ -32,7 +32,7 @@ def example(shape: tuple[int, ...], seed: int) -> Batch:
 
 def plain_step(width: int, shape: tuple[int, ...], loss: torch.nn.Module) -> Plain:
     fabric = Fabric(accelerator="cpu", devices=1)
-    unet = network.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
+    unet = networks.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
     wrapped, optimiser = fabric.setup(unet, torch.optim.Adam(unet.parameters(), lr=RATE))
     return Plain(wrapped, loss, optimiser, fabric, None)
 
@@ -40,7 +40,7 @@ def plain_step(width: int, shape: tuple[int, ...], loss: torch.nn.Module) -> Pla
 def unrolled_step(width: int, shape: tuple[int, ...], pair: Pair) -> Callable[[], None]:
     """The way of the paper: the network's step is part of the graph, and is differentiated."""
     loss, objective = MetaLoss(), parse("dice_cross_entropy")
-    unet = network.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
+    unet = networks.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
     weights = dict(unet.named_parameters())
     means = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     squares = {name: torch.zeros_like(weight) for name, weight in weights.items()}

@@ -15,13 +15,13 @@ from statistics import median
 
 import torch
 
-from spineloss.study import comparison_table
-from spineloss.study.comparison import compare_study
+from spineloss.results import comparison_table
+from spineloss.results.comparison import compare_study
+from spineloss.results.run_folder import Run
+from spineloss.results.table import read_records, render, summarise
 from spineloss.study.controls import verdicts
-from spineloss.study.runs import Run
-from spineloss.study.specification import Study, load
-from spineloss.study.table import read_records, render, summarise
-from spineloss.study.trajectories import courses_in_words, read_trajectories
+from spineloss.study.courses import courses_in_words, read_trajectories
+from spineloss.study.settings import Study, load
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"

@@ -1,40 +1,128 @@
-"""Dependencies point down the floors of docs/architecture.md."""
+"""Imports point down the floors of docs/architecture.md, between rooms and inside the large ones."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
-FLOORS = {
-    "errors": 0, "seeding": 0, "compiled": 0, "counts": 0,
-    "grammar": 1, "files": 1, "sums": 1, "fields": 1, "distance": 1,
-    "evidence": 2,
-    "losses": 3, "weighting": 3, "metrics": 3, "network": 3, "data": 3,
-    "learned": 4, "training": 4, "analysis": 4,
-    "search": 5, "study": 5,
-    "report": 6,
-    "cli": 7,
+FLOORS = [
+    {"errors", "seeding"},
+    {"files", "grammar", "kernels"},
+    {"data", "losses", "metrics", "networks", "weighting"},
+    {"learned"},
+    {"text"},
+    {"lossbook", "training"},
+    {"results"},
+    {"figures"},
+    {"search", "study"},
+    {"report", "thesis"},
+    {"cli"},
+]
+# The order inside a room, each module below the ones after it.
+INSIDE = {
+    "data": [
+        {"volumes", "augmentation", "folds", "preprocessing"},
+        {"cases", "phantom"},
+        {"check"},
+        {"cache"},
+        {"dataset"},
+        {"batches"},
+    ],
+    "results": [
+        {"text_table", "trajectories", "statistics", "run_folder", "surface"},
+        {"ranking", "table"},
+        {"sentences", "comparison"},
+        {"comparison_table"},
+    ],
+    "study": [
+        {"settings"},
+        {"preparation", "recipe", "prediction", "status", "controls", "courses"},
+        {"engine", "landscape"},
+        {"trackers"},
+    ],
 }  # fmt: skip
+LONGEST = 400  # lines of a module
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 
 
-def room(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def name_of(path: Path) -> tuple[str, ...]:
+    """`data/volumes.py` is ("data", "volumes"), `data/__init__.py` is ("data",)."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """The modules of the package that a module imports: absolutely, relatively, or by a name in a string."""
+    found: set[tuple[str, ...]] = set()
+    known = {name_of(module) for module in MODULES}
+    here = name_of(path) if path.name == "__init__.py" else name_of(path)[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "spineloss":
-            parts = node.module.split(".")[1:]
-            rooms |= {parts[0]} if parts else {alias.name for alias in node.names}
-    return rooms
+        names: list[tuple[str, ...]] = []
+        if isinstance(node, ast.Import):
+            names = [
+                tuple(alias.name.split(".")[1:]) for alias in node.names if alias.name.startswith("spineloss.")
+            ]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                start = here[: len(here) - node.level + 1]
+            elif (node.module or "").split(".")[0] == "spineloss":
+                start = ()
+            else:
+                continue
+            module = (node.module or "").removeprefix("spineloss").strip(".") if not node.level else node.module
+            start = (*start, *(module.split(".") if module else ()))
+            names = [(*start, alias.name) if (*start, alias.name) in known else start for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            parts = tuple(node.value.split("."))
+            names = [parts[1 : stop + 1] for stop in range(1, len(parts)) if parts[0] == "spineloss"][-1:]
+            names = [name if name in known else name[:-1] for name in names]
+        found |= {name for name in names if name}
+    return found - {name_of(path)}
+
+
+def floor(name: str, floors: list[set[str]]) -> int | None:
+    return next((number for number, names in enumerate(floors) if name in names), None)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_imports_point_down(path):
-    own = room(path)
-    assert own in FLOORS, f"{own} has no floor: add it here and in docs/architecture.md"
-    for other in imported_rooms(path) - {own}:
-        assert FLOORS[other] < FLOORS[own], f"{path.name} imports {other}, which is not below {own}"
+    room, *rest = name_of(path)
+    assert floor(room, FLOORS) is not None, f"{room} has no floor: add it here and in docs/architecture.md"
+    for other, *inside in imported(path):
+        if other != room:
+            below = floor(other, FLOORS) < floor(room, FLOORS)
+            assert below, f"{path.name} imports {other}, which is not below {room}"
+        elif room in INSIDE and rest and inside:
+            below = floor(inside[0], INSIDE[room]) < floor(rest[0], INSIDE[room])
+            assert below, f"{path.name} imports {inside[0]}, which is not below it in {room}"
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_each_module_of_an_ordered_room_has_a_place(room):
+    modules = {path.stem for path in (SOURCE / room).glob("*.py")} - {"__init__"}
+    assert modules == set.union(*INSIDE[room])
+
+
+def test_no_two_modules_share_a_name():
+    names = Counter(name_of(path)[-1] for path in MODULES)
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_no_module_is_too_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_training_reads_no_statistics():
+    """What trains (the engine and everything below it) never loads the statistics."""
+    waiting, seen = [("study", "engine")], set()
+    by_name = {name_of(path): path for path in MODULES}
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in by_name:
+            continue
+        seen.add(name)
+        waiting += imported(by_name[name])
+    assert not seen & {("results", "statistics"), ("results", "ranking"), ("results", "comparison")}

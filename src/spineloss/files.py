@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
 from spineloss.errors import UserError
 
 
@@ -71,3 +75,14 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
     for row in rows:
         writer.writerow({key: "" if value != value else value for key, value in row.items()})
     return buffer.getvalue()
+
+
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write tensors as safetensors, atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors)))
+
+
+def read_tensor(path: Path, name: str) -> torch.Tensor:
+    """Read one tensor of a file, leaving the others unread."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spineloss.distance import distance_map
+from spineloss.kernels.distance_transform import distance_map
 
 
 @dataclass(frozen=True)

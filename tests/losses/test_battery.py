@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from losses.reference import REFERENCE, sigmoid
-from spineloss.losses import LOSSES, parse
+from spineloss.losses import LOSSES
+from spineloss.text import parse
 
 COMPOUNDS = ["0.8*dice + 0.2*boundary", "0.7*dice + 0.3*hausdorff", "1.0*focal + 2.0*iou + 0.5*cross_entropy"]
 SPECS = [*LOSSES, *COMPOUNDS]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from monai import losses as monai
 
-from spineloss.losses import Dice, DiceCrossEntropy, Focal, Hausdorff, IoU, Tversky, parse
+from spineloss.losses import Dice, DiceCrossEntropy, Focal, Hausdorff, IoU, Tversky
+from spineloss.text import parse
 
 SHAPES = Path(__file__).parents[3] / "shared" / "reference" / "shapes.csv"
 

@@ -10,7 +10,7 @@ Where they differ:
 import pytest
 import torch
 
-from spineloss.losses import parse
+from spineloss.text import parse
 
 SQUARE = [[[[1.0, -1.0], [-1.0, 1.0]]]]
 THREE_OF_FOUR = [[[[1.0, 0.0], [1.0, 1.0]]]]

@@ -4,10 +4,10 @@ from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
 from spineloss.report.content import read_content
 from spineloss.report.page import write_report
+from spineloss.results.run_folder import Run
 from spineloss.study.engine import run_study
 from spineloss.study.landscape import write_landscape
-from spineloss.study.runs import Run
-from spineloss.study.specification import check
+from spineloss.study.settings import check
 
 SETTINGS = {
     "grid": [16, 32, 32],

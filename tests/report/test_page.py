@@ -14,7 +14,7 @@ from spineloss.report.content import read_content
 from spineloss.report.gallery import Scan
 from spineloss.report.page import write_report
 from spineloss.report.scene import centre
-from spineloss.study.runs import Run
+from spineloss.results.run_folder import Run
 
 
 @pytest.fixture

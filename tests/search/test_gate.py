@@ -3,12 +3,12 @@ from itertools import combinations
 import pytest
 import torch
 
-from learned.test_expression import TREES
+from learned.test_formula import TREES
 from spineloss.grammar import Formula, Text
-from spineloss.learned.expression import Evolved
-from spineloss.losses import parse
+from spineloss.learned.formula import Evolved
 from spineloss.search.gate import Gate, inspect, phantom_masks
 from spineloss.search.variation import random_formula
+from spineloss.text import parse
 
 FORMULAS = {name: text.removeprefix("evolved(").removesuffix(")") for name, text in TREES.items()}
 
@@ -36,7 +36,7 @@ def test_sums_of_known_losses_pass(gate, pair):
 @pytest.mark.parametrize(
     ("text", "failed"),
     [
-        ("mean(p)", "inputs"),
+        ("mean(p)", "evidence"),
         ("mean(negate(negate(negate(negate(negate(negate(negate(multiply(p, y)))))))))", "balance"),
         (f"negate({FORMULAS['dice']})", "sign"),
         (f"divide({FORMULAS['dice']}, mean(subtract(y, y)))", "finite"),

@@ -11,19 +11,19 @@ from ellipsoids import write_small_data
 from spineloss.cli import STOPPED, app
 from spineloss.errors import UserError
 from spineloss.grammar import Text
-from spineloss.losses import parse
-from spineloss.search import evolve
+from spineloss.search import evolution
 from spineloss.search.fresh import Budget
 from spineloss.search.genetic import GeneticSearch, _after_next
 from spineloss.study.engine import run_study
-from spineloss.study.specification import check
+from spineloss.study.settings import check
+from spineloss.text import parse
 
 BUDGET = Budget((16, 32, 32), width=1, batch=2, epochs=1, seed=21)
 COMMAND = ["--grid", "16,32,32", "--width", "1", "--epochs", "1", "--processes", "1"]
 
 
 class Here:
-    """Works in this process, which has imported everything: `test_evolve.py` is about processes."""
+    """Works in this process, which has imported everything: `test_evolution.py` is about processes."""
 
     def map(self, function, *arguments, chunksize=1):
         return map(function, *arguments)
@@ -31,7 +31,7 @@ class Here:
 
 @contextmanager
 def here(processes, work):
-    evolve._work[:] = [work]
+    evolution._work[:] = [work]
     yield Here()
 
 
@@ -40,7 +40,7 @@ def small():
     """A search of four formulas a generation, with two finalists."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"POPULATION": 4, "ELITES": 2, "FINALISTS": 2, "REPEATS": 1, "_workers": here}.items():
-            patch.setattr(evolve, name, value)
+            patch.setattr(evolution, name, value)
         yield
 
 

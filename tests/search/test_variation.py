@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from spineloss.grammar import Formula, Text
-from spineloss.learned.expression import Evolved
+from spineloss.learned.formula import Evolved
 from spineloss.search import variation
 from spineloss.search.variation import DEPTHS, Scored, child, random_formula
 

@@ -17,9 +17,9 @@ from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
+from spineloss.results.run_folder import Run, folder_name
 from spineloss.study.engine import run_study
-from spineloss.study.runs import Run, folder_name
-from spineloss.study.specification import check
+from spineloss.study.settings import check
 from spineloss.study.status import read_status, seconds_left
 
 SETTINGS = {
@@ -162,14 +162,14 @@ def test_other_data_is_refused(finished, small_data):
 class Broken(Dice):
     """Becomes NaN at once."""
 
-    def compute(self, evidence):
-        return super().compute(evidence) * float("nan")
+    def compute(self, inputs):
+        return super().compute(inputs) * float("nan")
 
 
 class Greedy(Dice):
     """Asks for more memory than there is."""
 
-    def compute(self, evidence):
+    def compute(self, inputs):
         raise torch.OutOfMemoryError("out of memory")
 
 

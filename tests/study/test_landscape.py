@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from ellipsoids import write_small_data
-from spineloss.analysis.landscape import read_surface
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.files import read_json
-from spineloss.losses import parse
-from spineloss.study.data import prepare_again
+from spineloss.results.run_folder import Run
+from spineloss.results.surface import read_surface
 from spineloss.study.engine import run_study
 from spineloss.study.landscape import write_landscape
 from spineloss.study.prediction import Predictor
-from spineloss.study.runs import Run
-from spineloss.study.specification import check
+from spineloss.study.preparation import prepare_again
+from spineloss.study.settings import check
+from spineloss.text import parse
 
 SETTINGS = {"grid": [16, 32, 32], "width": 2, "folds": 2, "epochs": 1, "batch": 2, "validate_every": 1}
 

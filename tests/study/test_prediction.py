@@ -4,10 +4,10 @@ import SimpleITK as sitk
 
 from ellipsoids import ellipsoids
 from spineloss.errors import UserError
+from spineloss.results.run_folder import Run
 from spineloss.study.engine import run_study
 from spineloss.study.prediction import Predictor, find_runs, predict
-from spineloss.study.runs import Run
-from spineloss.study.specification import check
+from spineloss.study.settings import check
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 
 from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
+from spineloss.results.run_folder import Run, folder_name
 from spineloss.study.engine import Event
-from spineloss.study.runs import Run, folder_name
 from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers, pictures, surfaces
 from spineloss.training.loop import Epoch
 from spineloss.training.validation import Example
@@ -40,7 +40,7 @@ def epoch(number, loss=0.5):
 def one_metric(monkeypatch):
     from spineloss.metrics import METRICS
 
-    monkeypatch.setattr("spineloss.study.runs.METRICS", {"dice": METRICS["dice"]})
+    monkeypatch.setattr("spineloss.results.run_folder.METRICS", {"dice": METRICS["dice"]})
 
 
 def events(methods=NAMES):

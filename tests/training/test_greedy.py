@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 
 from spineloss.data.batches import Batch, Pair, Target, pairs
 from spineloss.errors import UserError
-from spineloss.losses import parse
+from spineloss.text import parse
 from spineloss.training.gradients import Forward, span
 from spineloss.training.greedy import Greedy, Search, best, distance
 from spineloss.training.greedy import parse as parse_search

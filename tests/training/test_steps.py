@@ -3,7 +3,7 @@ import torch
 from lightning_fabric import Fabric
 
 from spineloss.data.batches import Batch, Target
-from spineloss.losses import parse
+from spineloss.text import parse
 from spineloss.training.steps import LossNotFinite, Plain, Weighted
 from spineloss.weighting import CoefficientOfVariation, Static, recorded_weights
 

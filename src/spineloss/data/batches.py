@@ -8,7 +8,7 @@ import torch
 
 from spineloss.data import augmentation
 from spineloss.data.dataset import Sample
-from spineloss.distance import Unit, signed_distance_maps
+from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.seeding import generator
 
 

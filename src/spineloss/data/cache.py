@@ -7,13 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save
-
 from spineloss.data.cases import Layout, Problem
 from spineloss.data.check import Report, Row, check
-from spineloss.files import read_json, write_atomically, write_json
+from spineloss.files import read_json, write_json
 
 VERSION = 1  # raise it when preprocessing or checking changes
 
@@ -68,14 +64,3 @@ def _report_from(plain: dict[str, Any]) -> Report:
         for row in plain["rows"]
     ]
     return Report(**{**plain, "rows": rows, "problems": [Problem(**problem) for problem in plain["problems"]]})
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write tensors as safetensors, atomically."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors)))
-
-
-def read_tensor(path: Path, name: str) -> torch.Tensor:
-    """Read one tensor of a file, leaving the others unread."""
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(name)

@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from spineloss.data import preprocessing, volumes
-from spineloss.data.cache import Cache, key_of, read_tensor, write_tensors
+from spineloss.data.cache import Cache, key_of
 from spineloss.data.cases import Case, Layout, find_cases, read_case
 from spineloss.data.check import Report
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
+from spineloss.files import read_tensor, write_tensors
 
 
 @dataclass(frozen=True)

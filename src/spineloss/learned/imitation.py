@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from spineloss.learned.network import MetaLoss
+from spineloss.learned.meta_loss import MetaLoss
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 

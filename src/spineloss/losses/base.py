@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from spineloss.distance import Unit
 from spineloss.errors import UserError
-from spineloss.evidence import Evidence
+from spineloss.kernels.distance_transform import Unit
+from spineloss.losses.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Loss(nn.Module):
 
     A subclass declares its `name` in the text form, its `declared` parameters, the units of the target's distance
     maps that it `needs` from the data side and the `gammas` of the entropies it reads, and computes its value from
-    `Evidence`.
+    `Inputs`.
     """
 
     name: ClassVar[str]
@@ -49,25 +49,25 @@ class Loss(nn.Module):
 
     @property
     def gammas(self) -> tuple[float, ...]:
-        """Focusing exponents of the entropies that `compute` asks the evidence for."""
+        """Focusing exponents of the entropies that `compute` asks the inputs for."""
         return ()
 
     @abstractmethod
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        """The scalar loss of the evidence."""
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        """The scalar loss of the inputs."""
 
-    def least(self, evidence: Evidence) -> torch.Tensor | float:
+    def least(self, inputs: Inputs) -> torch.Tensor | float:
         """What `compute` gives for the best prediction: 0 unless a subclass says otherwise."""
         return 0.0
 
-    def evidence(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> Evidence:
+    def inputs(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> Inputs:
         """What the loss is computed from; arguments and errors are those of a call."""
         if logits.shape != target.shape or logits.ndim < 3:
             raise UserError(
                 f"{self.name} needs logits and target of one shape (N, C, *spatial); "
                 f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
             )
-        return Evidence(logits, target, gammas=self.gammas, **context)
+        return Inputs(logits, target, gammas=self.gammas, **context)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> torch.Tensor:
         """The loss of a batch.
@@ -75,7 +75,7 @@ class Loss(nn.Module):
         Args:
             logits: (N, C, *spatial), before the sigmoid; any floating type.
             target: (N, C, *spatial) in [0, 1].
-            context: `mask`, `spacing`, `target_maps` and `class_weights`, see `Evidence`.
+            context: `mask`, `spacing`, `target_maps` and `class_weights`, see `Inputs`.
 
         Returns:
             A scalar, float32 at least.
@@ -83,7 +83,7 @@ class Loss(nn.Module):
         Raises:
             UserError: logits and target differ in shape.
         """
-        return self.compute(self.evidence(logits, target, **context))
+        return self.compute(self.inputs(logits, target, **context))
 
     def settings(self) -> Mapping[str, float | str]:
         """The arguments that make this loss again, as they appear in its text."""
@@ -92,7 +92,7 @@ class Loss(nn.Module):
     def tunable(self) -> dict[str, Parameter]:
         """What it can be tuned by, by name, each with its present value for a default.
 
-        >>> from spineloss.losses import parse
+        >>> from spineloss.text import parse
         >>> {name: parameter.default for name, parameter in parse("dice + tversky(beta=0.4)").tunable().items()}
         {'tversky.alpha': 0.7, 'tversky.beta': 0.4}
         """
@@ -104,7 +104,7 @@ class Loss(nn.Module):
     def tuned(self, values: Mapping[str, float]) -> "Loss":
         """The same loss with other values of what is `tunable`.
 
-        >>> from spineloss.losses import parse
+        >>> from spineloss.text import parse
         >>> str(parse("dice + tversky(beta=0.4)").tuned({"tversky.alpha": 0.6}))
         '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
         """

@@ -1,4 +1,4 @@
-"""Losses made of others: weighted sums, whose terms share one evidence, and a power of an overlap."""
+"""Losses made of others: weighted sums, whose terms share one inputs, and a power of an overlap."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from spineloss.counts import Over
-from spineloss.distance import Unit
 from spineloss.errors import UserError
-from spineloss.evidence import Evidence
+from spineloss.kernels.counts import Over
+from spineloss.kernels.distance_transform import Unit
 from spineloss.losses.base import Loss, Parameter
 from spineloss.losses.distribution import CrossEntropy, Focal
+from spineloss.losses.inputs import Inputs
 from spineloss.losses.region import WEIGHTS, Dice, Region
 
 
@@ -41,23 +41,21 @@ class WeightedSum(Loss):
         """The terms' texts; a text that comes again is numbered."""
         return _numbered([str(loss) for loss in self.losses])
 
-    def terms(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+    def terms(self, inputs: Inputs) -> dict[str, torch.Tensor]:
         """Each term's value before weighting, by its name."""
-        return {name: loss.compute(evidence) for name, loss in zip(self.names, self.losses, strict=True)}
+        return {name: loss.compute(inputs) for name, loss in zip(self.names, self.losses, strict=True)}
 
-    def excesses(self, evidence: Evidence) -> dict[str, torch.Tensor]:
+    def excesses(self, inputs: Inputs) -> dict[str, torch.Tensor]:
         """Each term's value above its least: of the same gradient, and never negative, so that terms compare."""
-        values = self.terms(evidence).items()
-        return {
-            name: value - loss.least(evidence) for (name, value), loss in zip(values, self.losses, strict=True)
-        }
+        values = self.terms(inputs).items()
+        return {name: value - loss.least(inputs) for (name, value), loss in zip(values, self.losses, strict=True)}
 
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        values = self.terms(evidence).values()
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        values = self.terms(inputs).values()
         return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
 
-    def least(self, evidence: Evidence) -> torch.Tensor | float:
-        return sum(weight * loss.least(evidence) for weight, loss in zip(self.weights, self.losses, strict=True))
+    def least(self, inputs: Inputs) -> torch.Tensor | float:
+        return sum(weight * loss.least(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
 
 
 def _numbered(texts: Sequence[str]) -> tuple[str, ...]:
@@ -206,6 +204,6 @@ class TverskyFocal(Region):
     def plane(self) -> tuple[float, float]:
         return self.alpha, self.beta
 
-    def compute(self, evidence: Evidence) -> torch.Tensor:
+    def compute(self, inputs: Inputs) -> torch.Tensor:
         # The slope of a root is infinite at zero: a perfect prediction must not be punished for it.
-        return evidence.average(self.complement(evidence).clamp(min=1e-7) ** (1 / self.gamma))
+        return inputs.average(self.complement(inputs).clamp(min=1e-7) ** (1 / self.gamma))

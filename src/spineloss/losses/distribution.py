@@ -2,8 +2,8 @@
 
 import torch
 
-from spineloss.evidence import Evidence
 from spineloss.losses.base import Loss, Parameter
+from spineloss.losses.inputs import Inputs
 
 
 class CrossEntropy(Loss):
@@ -24,8 +24,8 @@ class CrossEntropy(Loss):
     def gammas(self) -> tuple[float, ...]:
         return (0.0,)
 
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        return evidence.average(evidence.entropy(0.0))
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.average(inputs.entropy(0.0))
 
 
 class Focal(Loss):
@@ -57,5 +57,5 @@ class Focal(Loss):
     def gammas(self) -> tuple[float, ...]:
         return (self.gamma,)
 
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        return self.alpha * evidence.average(evidence.entropy(self.gamma))
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        return self.alpha * inputs.average(inputs.entropy(self.gamma))

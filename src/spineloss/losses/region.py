@@ -9,10 +9,10 @@ from typing import get_args
 
 import torch
 
-from spineloss.counts import Over
 from spineloss.errors import UserError
-from spineloss.evidence import Evidence
+from spineloss.kernels.counts import Over
 from spineloss.losses.base import Loss, Parameter
+from spineloss.losses.inputs import Inputs
 
 SMOOTH = 1e-5  # voxels added to numerator and denominator: an empty mask predicted empty is perfect
 
@@ -40,15 +40,15 @@ class Region(Loss):
     def plane(self) -> tuple[float, float]:
         """The point (a, b): weights of false positives and false negatives."""
 
-    def complement(self, evidence: Evidence) -> torch.Tensor:
+    def complement(self, inputs: Inputs) -> torch.Tensor:
         """1 - T of each sample and channel: (N, C), or (1, C) over the batch."""
         a, b = self.plane
-        counts = evidence.counts(self.over)
+        counts = inputs.counts(self.over)
         wrong = a * counts.fp + b * counts.fn
         return wrong / (counts.tp + wrong + SMOOTH)
 
-    def compute(self, evidence: Evidence) -> torch.Tensor:
-        return evidence.average(self.complement(evidence))
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.average(self.complement(inputs))
 
     def settings(self) -> Mapping[str, float | str]:
         chosen = {} if self.over == "sample" else {"over": self.over}

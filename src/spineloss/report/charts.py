@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
-from spineloss.analysis.landscape_figures import draw_landscape
-from spineloss.analysis.ranking import Ranking
 from spineloss.data.preprocessing import normalise, rescale
+from spineloss.figures.landscape_plot import draw_landscape
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
-from spineloss.study.trajectories import figures
+from spineloss.results.ranking import Ranking
+from spineloss.study.courses import figures
 
 INK = "#010203"  # becomes the page's own text colour, light or dark
 # Okabe and Ito's colours, which the colour-blind tell apart; lines also differ by their dashes.

@@ -8,17 +8,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spineloss.analysis.landscape import Surface, read_surface
-from spineloss.analysis.sentences import answer, caution, verdict_words
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.metrics import METRICS
-from spineloss.study.comparison import Result, case_values, compare_study, refuse_unknown
+from spineloss.results.comparison import Result, case_values, compare_study, refuse_unknown
+from spineloss.results.run_folder import Run
+from spineloss.results.sentences import answer, caution, verdict_words
+from spineloss.results.surface import Surface, read_surface
+from spineloss.results.table import Record, Row, read_records, summarise
 from spineloss.study.landscape import landscape_file
-from spineloss.study.runs import Run
-from spineloss.study.specification import Study, load
+from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
-from spineloss.study.table import Record, Row, read_records, summarise
 
 CURVES = ("train_loss", "learning_rate", *METRICS)
 

@@ -14,9 +14,9 @@ from spineloss.data.cache import Cache
 from spineloss.data.cases import find_cases, read_case
 from spineloss.data.dataset import Dataset
 from spineloss.report.content import Content
-from spineloss.study.data import prepare_again
+from spineloss.results.run_folder import Run
 from spineloss.study.prediction import Predictor
-from spineloss.study.runs import Run
+from spineloss.study.preparation import prepare_again
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,9 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
-from spineloss.analysis import slices
-from spineloss.analysis.sentences import margin_words
-from spineloss.analysis.statistics import shared_cases
 from spineloss.data import augmentation
 from spineloss.errors import UserError
+from spineloss.figures import slices
 from spineloss.files import write_atomically, write_text
 from spineloss.metrics import METRICS
 from spineloss.report import charts
@@ -31,9 +29,11 @@ from spineloss.report.charts import INK
 from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
+from spineloss.results.comparison import Result
+from spineloss.results.comparison_table import how_to_read, tables
+from spineloss.results.sentences import margin_words
+from spineloss.results.statistics import shared_cases
 from spineloss.seeding import generator
-from spineloss.study.comparison import Result
-from spineloss.study.comparison_table import how_to_read, tables
 from spineloss.training.validation import widest_slice
 
 DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides

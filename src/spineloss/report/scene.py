@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from spineloss.distance import distance_map
+from spineloss.kernels.distance_transform import distance_map
 from spineloss.metrics import border
 from spineloss.report.gallery import Gallery, Scan
 

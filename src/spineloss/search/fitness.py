@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from spineloss.data import folds
 from spineloss.data.dataset import Sample
 from spineloss.grammar import Formula
-from spineloss.learned.expression import Evolved
+from spineloss.learned.formula import Evolved
 from spineloss.search.fresh import Budget, train
 from spineloss.search.split import QUARTERS
 from spineloss.training.steps import LossNotFinite

@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from spineloss import network
+from spineloss import networks
 from spineloss.data.batches import Augment, Batch, training_batches
 from spineloss.data.dataset import Sample
 from spineloss.losses import Loss
@@ -60,7 +60,7 @@ class Budget:
             return training_batches(training, size=self.batch, augment=AUGMENT, needs=needs, key=(*key, epoch))
 
         return Training(
-            network.build("unet", self.width, 1, self.grid, seed_of(*key, "weights")),
+            networks.build("unet", self.width, 1, self.grid, seed_of(*key, "weights")),
             loss,
             Settings(self.epochs, LEARNING_RATE, self.epochs, None, key),
             batches=batches,

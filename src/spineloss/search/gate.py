@@ -13,7 +13,7 @@ import torch
 from spineloss.data.phantom import make_case
 from spineloss.data.preprocessing import channels_of, resize_mask
 from spineloss.grammar import Formula
-from spineloss.learned.expression import OPERATORS, Evolved
+from spineloss.learned.formula import OPERATORS, Evolved
 from spineloss.seeding import seed_of
 
 MOST_NODES = 40
@@ -151,7 +151,7 @@ def inspect(formula: Formula) -> str | None:
     """What is wrong with a formula to look at, or none."""
     nodes = list(formula.nodes())
     if not {Formula("p"), Formula("y")} <= set(nodes):
-        return "inputs"
+        return "evidence"
     if len(nodes) > MOST_NODES:
         return "size"
     operators = Counter(node.head for node in nodes if node.head in OPERATORS)

@@ -10,10 +10,10 @@ from spineloss.data.cache import Cache
 from spineloss.data.preprocessing import resize_mask
 from spineloss.errors import UserError
 from spineloss.files import write_json
-from spineloss.learned.expression import Evolved
-from spineloss.search.evolve import FINALISTS, REPEATS, Finalist, Generation, Search, State
-from spineloss.search.figures import draw_fitness, write_tree
+from spineloss.learned.formula import Evolved
+from spineloss.search.evolution import FINALISTS, REPEATS, Finalist, Generation, Search, State
 from spineloss.search.fitness import TrainingFitness
+from spineloss.search.fitness_curve import draw_fitness, write_tree
 from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
 from spineloss.search.split import QUARTERS, prepare

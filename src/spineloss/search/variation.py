@@ -13,7 +13,7 @@ from itertools import chain
 from deap import gp, tools
 
 from spineloss.grammar import Formula
-from spineloss.learned.expression import MAPS, MEAN, OPERATORS
+from spineloss.learned.formula import MAPS, MEAN, OPERATORS
 from spineloss.seeding import seed_of
 
 # Probabilities of occurrence, up to a factor, wherever a node's type allows it.

@@ -13,19 +13,19 @@ import torch
 import yaml
 from lightning_fabric import Fabric
 
-from spineloss import network
+from spineloss import networks
 from spineloss.data import folds
 from spineloss.data.batches import Augment, training_batches
-from spineloss.data.cache import Cache, write_tensors
+from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
-from spineloss.files import read_json, write_json, write_text
+from spineloss.files import read_json, write_json, write_tensors, write_text
+from spineloss.results.run_folder import Run, signature
+from spineloss.results.table import write_table
 from spineloss.seeding import seed_of
-from spineloss.study.controls import Recipe, needs_adaptive, recipe
-from spineloss.study.data import prepare
-from spineloss.study.runs import Run, plain_epoch, signature
-from spineloss.study.specification import Study, Trial, load
-from spineloss.study.table import write_table
+from spineloss.study.preparation import prepare
+from spineloss.study.recipe import Recipe, needs_adaptive, recipe
+from spineloss.study.settings import Study, Trial, load
 from spineloss.training.loop import Epoch, Settings, Training
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
@@ -168,7 +168,7 @@ def _run(
     run.write_record(record | {"status": "running", "reason": None, "started": started})
     try:
         for epoch in training.epochs():
-            epochs.append(plain_epoch(epoch))
+            epochs.append(epoch.plain())
             run.write_progress(training.state(), epochs)
             yield Event(trial.name, fold, study.epochs, epoch)
     except (LossNotFinite, MemoryError, RuntimeError) as error:
@@ -202,7 +202,9 @@ def _training(
 ) -> Training:
     augment = Augment(**study.augment.model_dump())
     return Training(
-        network.build(study.network, study.width, len(channels), study.grid, seed_of(study.seed, fold, "weights")),
+        networks.build(
+            study.network, study.width, len(channels), study.grid, seed_of(study.seed, fold, "weights")
+        ),
         chosen.loss,
         Settings(study.epochs, study.learning_rate, study.validate_every, study.clip_gradient, (study.seed, fold)),
         chosen.policy,

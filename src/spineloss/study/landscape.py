@@ -7,19 +7,20 @@ from pathlib import Path
 import torch
 from torch.func import functional_call
 
-from spineloss.analysis.landscape import Tensors, direction, filters_of, read_surface, surface, write_surface
-from spineloss.analysis.landscape_figures import draw_landscape
 from spineloss.data.batches import Target
 from spineloss.data.dataset import Sample
-from spineloss.distance import signed_distance_maps
 from spineloss.errors import UserError
+from spineloss.figures.landscape_plot import draw_landscape
 from spineloss.files import read_json, write_atomically
-from spineloss.losses import Loss, parse
+from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.losses import Loss
+from spineloss.results.run_folder import Run
+from spineloss.results.surface import Tensors, direction, filters_of, read_surface, surface, write_surface
 from spineloss.seeding import seed_of
-from spineloss.study.data import prepare_again
 from spineloss.study.prediction import Predictor, find_runs
-from spineloss.study.runs import Run
-from spineloss.study.specification import load
+from spineloss.study.preparation import prepare_again
+from spineloss.study.settings import load
+from spineloss.text import parse
 
 DOTS_PER_INCH = 150
 

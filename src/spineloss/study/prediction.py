@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from spineloss import network
+from spineloss import networks
 from spineloss.data import volumes
 from spineloss.data.preprocessing import normalise, resize_image
 from spineloss.errors import UserError
-from spineloss.study.runs import Run
-from spineloss.study.table import read_records, summarise
+from spineloss.results.run_folder import Run
+from spineloss.results.table import read_records, summarise
 
 
 class Predictor:
@@ -40,7 +40,7 @@ class Predictor:
         self.networks = [self._load(run, settings) for run in runs]
 
     def _load(self, run: Run, settings: dict) -> nn.Module:
-        trained = network.build(settings["network"], settings["width"], len(self.channels), self.grid, seed=0)
+        trained = networks.build(settings["network"], settings["width"], len(self.channels), self.grid, seed=0)
         try:
             trained.load_state_dict(load_file(run.weights))
         except (OSError, RuntimeError, ValueError) as error:

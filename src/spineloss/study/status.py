@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spineloss.errors import UserError
-from spineloss.study.runs import Run
-from spineloss.study.specification import load
+from spineloss.results.run_folder import Run
+from spineloss.study.settings import load
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from spineloss.analysis.point_cloud import point_cloud
-from spineloss.analysis.slices import overlay
 from spineloss.errors import UserError
-from spineloss.learned.expression import Evolved
-from spineloss.learned.expression_figures import draw_tree
-from spineloss.losses import parse
+from spineloss.figures.formula_tree import draw_tree
+from spineloss.figures.point_cloud import point_cloud
+from spineloss.figures.slices import overlay
+from spineloss.learned.formula import Evolved
+from spineloss.results.run_folder import Run, epoch_row, folder_name
 from spineloss.study.engine import Event
-from spineloss.study.runs import Run, epoch_row, folder_name, plain_epoch
+from spineloss.text import parse
 
 HEIGHT = 256  # of a slice, in pixels
 POINTS = {"material": {"cls": "PointsMaterial", "size": 1.5}}
@@ -77,7 +77,7 @@ def follow(events: Iterator[Event], trackers: Sequence[Tracker], warn: Callable[
 
 def measurements(event: Event) -> dict[str, float]:
     """The numbers of an epoch by name; what its steps recorded (terms, weights) as means over them."""
-    row = epoch_row(plain_epoch(event.epoch))
+    row = epoch_row(event.epoch.plain())
     numbers = {f"training/{name}": row.pop(name) for name in ("train_loss", "learning_rate")}
     times = {f"time/{name}": row.pop(name) for name in ("seconds", "compute_seconds")}
     row.pop("epoch")

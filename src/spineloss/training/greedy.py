@@ -10,9 +10,9 @@ import torch
 
 from spineloss.data.batches import Batch, Pair, Target
 from spineloss.errors import UserError
-from spineloss.evidence import Evidence
 from spineloss.grammar import Text
 from spineloss.losses import Loss, Parameter
+from spineloss.losses.inputs import Inputs
 from spineloss.seeding import generator
 from spineloss.training.gradients import Forward, Gradients, loss_scale
 from spineloss.training.rehearsal import Rehearsal
@@ -271,15 +271,15 @@ class Greedy:
     ) -> tuple[list[float], torch.Tensor]:
         """Each candidate's loss, and its gradient in the logits: (candidates, N, C, *grid)."""
         losses = [self._loss(values) for values in candidates]
-        # One evidence serves all: what they share is computed once.
+        # One `Inputs` serves all losses: what they share is computed once.
         gammas = tuple({gamma for loss in losses for gamma in loss.gammas})
-        evidences = [
-            (share, Evidence(logits, target.mask, gammas=gammas, **target.context()))
+        parts = [
+            (share, Inputs(logits, target.mask, gammas=gammas, **target.context()))
             for share, target in batch.targets
         ]
         found, slopes = [], []
         for loss in losses:
-            value = sum(share * loss.compute(evidence) for share, evidence in evidences)
+            value = sum(share * loss.compute(inputs) for share, inputs in parts)
             slopes += torch.autograd.grad(value, logits, retain_graph=True)
             found.append(value.detach())
         seen = torch.stack(found).tolist()

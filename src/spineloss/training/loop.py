@@ -47,6 +47,12 @@ class Epoch:
     validation: list[dict[str, str | float]] = field(default_factory=list)
     example: Example | None = None
 
+    def plain(self) -> dict[str, Any]:
+        """The record as plain data; of its example the one slice is left."""
+        plain = vars(self).copy()
+        example = plain.pop("example")
+        return plain | {"picture": None if example is None else example.picture}
+
 
 def poly_learning_rate(initial: float, epoch: int, epochs: int) -> float:
     """lr = initial (1 - epoch / epochs)^0.9, for epoch 0 ... epochs - 1 (Eq. 8.1).

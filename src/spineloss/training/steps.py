@@ -116,7 +116,7 @@ class Weighted:
         """
         logits = self.plain.network(batch.image)
         parts = [
-            (share, self.loss.excesses(self.loss.evidence(logits, target.mask, **target.context())))
+            (share, self.loss.excesses(self.loss.inputs(logits, target.mask, **target.context())))
             for share, target in batch.targets
         ]
         terms = {name: sum(share * part[name] for share, part in parts) for name in self.loss.names}

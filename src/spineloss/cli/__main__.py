@@ -1,0 +1,5 @@
+"""`python -m spineloss.cli`."""
+
+from spineloss.cli import main
+
+main()

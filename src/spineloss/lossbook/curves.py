@@ -1,0 +1,39 @@
+"""A loss as a curve of the probability, and a region loss as a surface over the (a, b) plane."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from spineloss.lossbook.shapes import Shape
+from spineloss.losses import Loss
+from spineloss.losses.region import SMOOTH
+
+STEPS = 200  # even, so that no prediction is undecided
+
+
+def against_probability(loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Value and slope of a loss where every voxel is given the same probability of being right.
+
+    The image is half foreground and half background, and each voxel is right with the same probability: at 0 all
+    is wrong, at 1 all is right.
+
+    Returns:
+        Probabilities inside (0, 1), the loss at each, and its derivative by the probability.
+    """
+    probabilities = torch.linspace(0, 1, STEPS + 2, dtype=torch.float64)[1:-1].requires_grad_()
+    target = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    target[..., :2] = 1
+    values = torch.stack([loss(logit * (2 * target - 1), target) for logit in torch.logit(probabilities)])
+    # Each value depends on its own probability alone, so the sum's gradient holds every slope.
+    (slopes,) = torch.autograd.grad(values.sum(), probabilities)
+    return probabilities.detach().numpy(), values.detach().numpy(), slopes.numpy()
+
+
+def over_plane(shape: Shape, weights: Sequence[float]) -> np.ndarray:
+    """1 - TP / (TP + a FP + b FN) of a shape for each weight b (rows) and a (columns), as `Region` computes it."""
+    p, y = shape.prediction, shape.truth
+    tp, fp, fn = (p & y).sum(), (p & ~y).sum(), (~p & y).sum()
+    a, b = np.meshgrid(weights, weights)
+    wrong = a * fp + b * fn
+    return wrong / (tp + wrong + SMOOTH)

@@ -1,0 +1,211 @@
+"""A meta-loss learned before it is used: over several fresh networks in turn, the best one kept."""
+
+import dataclasses
+import io
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from spineloss.data.batches import pairs
+from spineloss.data.cache import Cache
+from spineloss.data.dataset import Dataset, Sample
+from spineloss.errors import UserError
+from spineloss.files import read_json, write_atomically, write_csv, write_json
+from spineloss.learned.imitation import imitate
+from spineloss.learned.meta_loss import MetaLoss, read
+from spineloss.search.fresh import Budget, train
+from spineloss.search.split import prepare
+from spineloss.text import parse
+from spineloss.training.loop import Training
+from spineloss.training.online import Online
+from spineloss.training.steps import LossNotFinite
+
+META_RATE = 0.0003  # of the loss
+SCORED = 3  # networks, each of its own initial weights and batches, that a frozen loss is scored by
+PATIENCE = 6  # networks in turn that may bring nothing better
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the loss that is found depends on, besides the data.
+
+    Args:
+        imitate: text of the loss to start from.
+        objective: text of the loss that judges each step on another batch.
+        budget: of each network, and the seed of every random draw.
+    """
+
+    imitate: str
+    objective: str
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Round:
+    """A network that the loss was learned with, and what the loss was worth then.
+
+    Args:
+        number: of the network; 0 is the start, before any.
+        online_dice: mean validation Dice of that network; NaN for the start, or where it failed.
+        frozen_dice: the same of `SCORED` networks trained with the loss as it then was, averaged: each time of the
+            same initial weights and batches.
+        best: whether no earlier loss was better.
+        seconds: training and scoring.
+    """
+
+    number: int
+    online_dice: float
+    frozen_dice: float
+    best: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        online = f"{100 * self.online_dice:.2f} while learning, " if self.number else ""
+        best = ", the best so far" if self.best else ""
+        return f"network {self.number}: validation Dice {online}{100 * self.frozen_dice:.2f} frozen{best}"
+
+
+def learn(
+    source: Path,
+    settings: Settings,
+    folder: Path,
+    *,
+    minutes: float,
+    progress: Callable[[str], None],
+    cache: Cache | None = None,
+) -> Iterator[Round]:
+    """Learn a meta-loss on two thirds of the cases, yielding each round when its results are in the folder.
+
+    It ends when the minutes are over or `PATIENCE` networks in turn brought no better validation Dice. Killed at
+    any moment and started again, it goes on with the same numbers.
+
+    Args:
+        source: folder of volumes, or a CSV manifest.
+        settings: see `Settings`.
+        folder: gets `meta.safetensors` (the best so far), `start.safetensors` (the imitation),
+            `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which
+            tells where they are from; `split.json` and `rounds.csv`.
+        minutes: of all rounds together, earlier ones in the folder counted.
+        progress: told in a line what is being done before the first round.
+        cache: of prepared cases; the user's by default.
+
+    Raises:
+        UserError: the data has problems or too few cases, or the folder holds another search.
+    """
+    for text in (settings.imitate, settings.objective):
+        parse(text)  # a mistake in it is told before the data is read
+    budget = settings.budget
+    data, cases = prepare(source, budget.grid, budget.seed, cache=cache, progress=progress)
+    if len(cases.training) < 2 * budget.batch:
+        raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: lower the batch or add cases.")
+    told = {"settings": vars(settings) | {"budget": budget.plain()}, "data": data.digest}
+    about = folder / "meta.json"
+    if about.exists() and {key: read_json(about).get(key) for key in told} != told:
+        raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
+    write_json(about, told)
+    write_json(folder / "split.json", {"seed": budget.seed} | dataclasses.asdict(cases))
+    search = _Search(settings, data, cases.training, cases.validation, folder)
+    search.begin(progress)
+    while search.goes_on(minutes):
+        yield search.round()
+
+
+class _Search:
+    """The loss while it is learned, and the best so far."""
+
+    def __init__(
+        self, settings: Settings, data: Dataset, training: list[str], validation: list[str], folder: Path
+    ) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.channels = data.channels
+        self.training: list[Sample] = [data.samples[case] for case in training]
+        self.validation: list[Sample] = [data.samples[case] for case in validation]
+        self.objective = parse(settings.objective)
+        self.fabric = Fabric(accelerator=Fabric().device.type, devices=1, precision="32-true")
+        self.rounds: list[Round] = []
+
+    def begin(self, progress: Callable[[str], None]) -> None:
+        """Go on from the folder's checkpoint, or start with the imitation and the controls."""
+        path = self.folder / "checkpoint.pt"
+        if path.exists():
+            self._load(torch.load(path, map_location="cpu", weights_only=True))
+            return
+        progress(f"Imitating {self.settings.imitate}")
+        MetaLoss(self.settings.budget.seed).write(self.folder / "random.safetensors")
+        self._follow(imitate(parse(self.settings.imitate), self.settings.budget.seed))
+        for name in ("start", "meta"):
+            self.loss.write(self.folder / f"{name}.safetensors")
+
+    def _follow(self, loss: MetaLoss) -> None:
+        self.loss = loss.to(self.fabric.device)
+        # Meta-gradients are as small as a learning rate: Adam's usual floor would hide them.
+        self.optimiser = torch.optim.Adam(self.loss.parameters(), lr=META_RATE, eps=1e-12)
+
+    def goes_on(self, minutes: float) -> bool:
+        """Whether there is time for another round, and hope."""
+        since = next((age for age, each in enumerate(reversed(self.rounds)) if each.best), 0)
+        return sum(each.seconds for each in self.rounds) < 60 * minutes and since < PATIENCE
+
+    def round(self) -> Round:
+        """Learn with one more network, score the loss, keep it if it is the best."""
+        start, number = time.perf_counter(), len(self.rounds)
+        online = frozen = float("nan")
+        try:
+            if number > 0:
+                online = train(self._online(number))
+            frozen = self._score()
+        except LossNotFinite:
+            pass
+        failed = math.isnan(frozen)
+        best = not failed and not any(each.frozen_dice >= frozen for each in self.rounds)
+        if best:
+            self.loss.write(self.folder / "meta.safetensors")
+        if failed:
+            self._follow(read(str(self.folder / "meta.safetensors")))
+        self.rounds.append(Round(number, online, frozen, best, time.perf_counter() - start))
+        write_csv(self.folder / "rounds.csv", map(vars, self.rounds), list(vars(self.rounds[0])))
+        self._save()
+        return self.rounds[-1]
+
+    def _online(self, number: int) -> Training:
+        """A fresh network, of initial weights and batches of its own, and the loss learned while it trains."""
+        draw = SCORED + number
+        training = self._fresh(draw)
+        training.step = Online(training.step, self.objective, self.optimiser)
+        batches = training.batches
+        training.batches = lambda epoch: pairs(batches(epoch))
+        return training
+
+    def _score(self) -> float:
+        """Mean validation Dice of the same fresh networks each time, trained with the loss as it is."""
+        self.loss.requires_grad_(False)
+        return sum(train(self._fresh(draw)) for draw in range(SCORED)) / SCORED
+
+    def _fresh(self, draw: int) -> Training:
+        return self.settings.budget.fresh(
+            draw, self.loss, self.training, self.validation, needs=self.objective.needs, fabric=self.fabric
+        )
+
+    def _save(self) -> None:
+        state = {
+            "loss": self.loss.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "rounds": [dict(vars(each)) for each in self.rounds],
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.folder / "checkpoint.pt", lambda path: path.write_bytes(buffer.getvalue()))
+
+    def _load(self, state: dict[str, Any]) -> None:
+        loss = MetaLoss()
+        loss.load_state_dict(state["loss"])
+        self._follow(loss)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.rounds = [Round(**each) for each in state["rounds"]]

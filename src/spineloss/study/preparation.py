@@ -1,0 +1,45 @@
+"""The data of a study: prepared before it runs, and again to look at what came out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from spineloss.data import dataset
+from spineloss.data.cache import Cache
+from spineloss.data.dataset import Dataset
+from spineloss.errors import UserError
+from spineloss.files import read_json
+from spineloss.study.settings import Study
+
+
+def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None = None) -> Dataset:
+    """The samples that a study trains on.
+
+    Args:
+        study: names the data and how it is brought to the network grid.
+        progress: told in a line what is being done.
+        cache: of prepared cases; the user's by default.
+
+    Raises:
+        UserError: the data has problems.
+    """
+    return dataset.prepare(
+        study.data,
+        grid=study.grid,
+        labels=study.labels,
+        target=study.target,
+        leave_out=study.leave_out,
+        cache=cache or Cache(),
+        progress=progress,
+    )
+
+
+def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -> Dataset:
+    """The samples that the runs in a study's folder were trained on.
+
+    Raises:
+        UserError: the data is no longer there, has problems, or is other data.
+    """
+    data = prepare(study, progress)
+    if read_json(folder / "folds.json")["data"] != data.digest:
+        raise UserError(f"{study.data} is not the data that {folder} was trained on: bring it back.")
+    return data

@@ -1,0 +1,79 @@
+"""What a trial trains with: its loss, and what changes the loss while training."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from spineloss import weighting
+from spineloss.losses import Compound, Loss, WeightedSum
+from spineloss.results.run_folder import Run
+from spineloss.results.trajectories import read_trajectory
+from spineloss.study.settings import Trial
+from spineloss.text import parse
+from spineloss.training import greedy
+from spineloss.training.greedy import Search
+from spineloss.weighting import Policy, Shuffled, Terms
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The loss of a run, and what changes it while training, if anything: its weights or its parameters."""
+
+    loss: Loss
+    policy: Policy | None = None
+    search: Search | None = None
+
+    def told(self) -> list[str]:
+        """Its parts as texts: the same texts train the same network."""
+        return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
+
+
+def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int]) -> Recipe:
+    """What a trial trains with.
+
+    The random control takes the adaptive run's own weights in a random order: their mean and spread are the same,
+    their timing is lost. Of a tuning it takes a random change each step. The average control holds the mean of the
+    adaptive run's own weights or parameters over the run fixed.
+
+    Args:
+        trial: a method, or a control of one.
+        adaptive: the finished run of the method itself on the same fold, which `needs_adaptive` trials read.
+        epoch: steps an epoch.
+        run: steps of the run.
+        key: (seed, fold).
+    """
+    loss = parse(trial.method.loss)
+    if trial.method.tuning is not None:
+        return _tuned(trial, loss, adaptive)
+    if trial.method.weighting is None:
+        return Recipe(loss)
+    if trial.control is None:
+        return Recipe(loss, weighting.parse_weighting(trial.method.weighting, epoch=epoch, run=run))
+    if trial.control == "uniform":
+        return Recipe(_fixed(loss, dict.fromkeys(loss.names, 1 / len(loss.names))))
+    weights = read_trajectory(adaptive.steps).weights
+    if trial.control == "average":
+        return Recipe(_fixed(loss, _average(weights)))
+    return Recipe(loss, Shuffled(weights, key))
+
+
+def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:
+    search = greedy.parse(trial.method.tuning)
+    if trial.control is None:
+        return Recipe(loss, search=search)
+    if trial.control == "random":
+        return Recipe(loss, search=replace(search, score="random"))
+    return Recipe(loss.tuned(_average(read_trajectory(adaptive.steps).course[1])))
+
+
+def needs_adaptive(trial: Trial) -> bool:
+    """Whether a trial reads the trajectory of its method's own run, which then comes first."""
+    return trial.control == "average" or (trial.control == "random" and trial.method.adapts == "weights")
+
+
+def _average(weights: Sequence[Terms]) -> Terms:
+    return {name: math.fsum(row[name] for row in weights) / len(weights) for name in weights[0]}
+
+
+def _fixed(loss: WeightedSum, weights: Terms) -> Compound:
+    return Compound([(weights[name], term) for name, term in zip(loss.names, loss.losses, strict=True)])

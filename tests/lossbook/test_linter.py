@@ -1,0 +1,248 @@
+"""Losses with one known flaw each, beside one that has none: cross-entropy."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from spineloss.lossbook.checks import CHECKS, Outcome
+from spineloss.lossbook.linter import example, lint
+from spineloss.losses import LOSSES
+from spineloss.text import parse
+
+
+def voxelwise(logits, target):
+    return functional.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none")
+
+
+class Flawless(nn.Module):
+    def forward(self, logits, target):
+        return voxelwise(logits, target).mean()
+
+
+class Negated(nn.Module):
+    def forward(self, logits, target):
+        return -voxelwise(logits, target).mean()
+
+
+class HalfOfItsSlope(nn.Module):
+    def forward(self, logits, target):
+        value = voxelwise(logits, target).mean()
+        return 0.5 * value + 0.5 * value.detach()
+
+
+class PullsDown(nn.Module):
+    def forward(self, logits, target):
+        return voxelwise(logits, target).mean() + 0.3 * logits.float().mean()
+
+
+class SquaredError(nn.Module):
+    def forward(self, logits, target):
+        return ((logits.float().sigmoid() - target.float()) ** 2).mean()
+
+
+class OverForeground(nn.Module):
+    def forward(self, logits, target):
+        return (voxelwise(logits, target).flatten(2).sum(2) / target.float().flatten(2).sum(2)).mean()
+
+
+class OverBackground(nn.Module):
+    def forward(self, logits, target):
+        return (voxelwise(logits, target).flatten(2).sum(2) / (1 - target.float()).flatten(2).sum(2)).mean()
+
+
+class NaiveExponential(nn.Module):
+    def forward(self, logits, target):
+        logits = logits.float()
+        return (torch.log(1 + logits.exp()) - logits * target.float()).mean()
+
+
+class SumsInHalf(nn.Module):
+    def forward(self, logits, target):
+        return voxelwise(logits, target).to(logits.dtype).sum() / logits.numel()
+
+
+class WithoutBfloat16(nn.Module):
+    def forward(self, logits, target):
+        if logits.dtype is torch.bfloat16:
+            raise NotImplementedError("no bfloat16")
+        return voxelwise(logits, target).mean()
+
+
+class RootOfTheBatch(nn.Module):
+    def forward(self, logits, target):
+        return (1 + voxelwise(logits, target).mean()).sqrt()
+
+
+class WithoutFirstChannel(nn.Module):
+    def forward(self, logits, target):
+        first = 1 if logits.shape[1] > 1 else 0
+        return voxelwise(logits, target)[:, first:].mean()
+
+
+class WeighsOneSide(nn.Module):
+    def forward(self, logits, target):
+        return (voxelwise(logits, target) * torch.arange(1, logits.shape[-1] + 1)).mean()
+
+
+class PairsNeighbours(nn.Module):
+    def forward(self, logits, target):
+        wrong = voxelwise(logits, target)
+        pairs = [
+            wrong.narrow(axis, 1, wrong.shape[axis] - 1) * wrong.narrow(axis, 0, wrong.shape[axis] - 1)
+            for axis in range(2, wrong.ndim)
+        ]
+        return wrong.mean() + sum(pair.sum() for pair in pairs) / wrong.numel()
+
+
+class Views(nn.Module):
+    def forward(self, logits, target):
+        return voxelwise(logits.view(-1), target.view(-1)).mean()
+
+
+class CountsAxes(nn.Module):
+    def forward(self, logits, target):
+        return voxelwise(logits, target).mean() * logits.ndim
+
+
+class OnceDifferentiable(nn.Module):
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, logits, target):
+            ctx.save_for_backward(logits, target)
+            return voxelwise(logits, target).mean()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, slope):
+            logits, target = ctx.saved_tensors
+            return slope * (logits.sigmoid() - target.to(logits.dtype)) / logits.numel(), None
+
+    def forward(self, logits, target):
+        return self.Function.apply(logits, target)
+
+
+class LateBuffer(nn.Module):
+    def forward(self, logits, target):
+        if not hasattr(self, "scale"):
+            self.register_buffer("scale", torch.ones(()))
+        return self.scale * voxelwise(logits, target).mean()
+
+
+class SmoothsInPlace(nn.Module):
+    def forward(self, logits, target):
+        smooth = target.float().clamp(max=0.99)
+        if target.is_floating_point():
+            target.copy_(smooth)
+        return voxelwise(logits, smooth).mean()
+
+
+class HoldsALambda(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.reduce = lambda values: values.mean()
+
+    def forward(self, logits, target):
+        return self.reduce(voxelwise(logits, target))
+
+
+def outcomes(loss, outcome):
+    return {finding.check.name for finding in lint(loss) if finding.outcome is outcome}
+
+
+@pytest.mark.parametrize(
+    ("loss", "failed"),
+    [
+        (Flawless, set()),
+        (Negated, {"perfect beats wrong", "gradient sign", "empty mask", "full mask"}),
+        (HalfOfItsSlope, {"gradient is the slope"}),
+        (PullsDown, {"gradient sign"}),
+        (OverForeground, {"empty mask"}),
+        (OverBackground, {"full mask"}),
+        (NaiveExponential, {"extreme logits", "float16", "bfloat16"}),
+        (SumsInHalf, {"float16"}),
+        (WithoutBfloat16, {"bfloat16"}),
+        (WeighsOneSide, {"spatial permutation"}),
+        (Views, {"memory layout"}),
+        (CountsAxes, {"two and three dimensions"}),
+        (nn.BCEWithLogitsLoss, {"target types"}),
+        (OnceDifferentiable, {"double backward"}),
+        (LateBuffer, {"state"}),
+        # What it wrote into a float target is no mask any more once it is turned to integers.
+        (SmoothsInPlace, {"state", "target types"}),
+        (HoldsALambda, {"copies"}),
+    ],
+)
+def test_a_flaw_fails_the_check_meant_for_it(loss, failed):
+    assert outcomes(loss(), Outcome.FAIL) == failed
+
+
+@pytest.mark.parametrize(
+    ("loss", "noted"),
+    [
+        (Flawless, set()),
+        (SquaredError, {"saturation"}),
+        (RootOfTheBatch, {"per sample", "split batch"}),
+        (WithoutFirstChannel, {"channel permutation"}),
+        (PairsNeighbours, {"spatial permutation"}),
+    ],
+)
+def test_a_choice_is_noted_and_fails_nothing(loss, noted):
+    assert outcomes(loss(), Outcome.NOTE) == noted
+    assert not outcomes(loss(), Outcome.FAIL)
+
+
+@pytest.mark.parametrize("spec", [*LOSSES, "dice(over=batch)", "0.8*dice + 0.2*boundary"])
+def test_ours_fail_nothing(spec):
+    assert not outcomes(parse(spec), Outcome.FAIL)
+
+
+def test_every_check_says_what_it_means():
+    assert [finding.check for finding in lint(Flawless())] == CHECKS
+    assert all(check.meaning.endswith(".") and "\n" not in check.meaning for check in CHECKS)
+
+
+def test_without_a_gpu_the_move_is_skipped_with_a_reason():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    (finding,) = (finding for finding in lint(Flawless()) if finding.outcome is Outcome.SKIPPED)
+    assert finding.check.name == "device" and finding.detail == "there is no GPU here"
+
+
+def test_a_module_of_others_is_judged_without_our_casts():
+    logits, target = example((1, 1, 2, 2))
+    wrapped = parse("torch.nn.BCEWithLogitsLoss")
+    assert wrapped(logits, target.bool()).isfinite()
+    assert outcomes(wrapped, Outcome.FAIL) == {"target types"}
+
+
+class FailsAboveTenVoxels(nn.Module):
+    def forward(self, logits, target):
+        if logits.numel() > 10:
+            raise ValueError("too many\nvoxels")
+        return voxelwise(logits, target).mean()
+
+
+def test_the_smallest_failing_input_is_shown():
+    finding = next(lint(FailsAboveTenVoxels()))
+    assert finding.outcome is Outcome.FAIL and finding.detail == "raises ValueError: too many"
+    assert finding.given.logits.shape == (1, 1, 3, 4)
+
+
+class Terms(nn.Module):
+    def forward(self, logits, target):
+        return {"entropy": voxelwise(logits, target).mean()}
+
+
+def test_a_loss_without_a_scalar_is_told():
+    assert next(lint(nn.BCEWithLogitsLoss(reduction="none"))).detail.startswith(
+        "returns a tensor of shape (1, 1, 2, 2)"
+    )
+    assert next(lint(Terms())).detail == "returns a dict, not a scalar"
+
+
+def test_an_input_prints_as_python():
+    shown = {}
+    exec(str(example((1, 1, 2, 2))), {"torch": torch}, shown)
+    assert torch.equal(shown["logits"], example((1, 1, 2, 2)).logits)
+    assert "(1, 1, 8, 8, 8)" in str(example((1, 1, 8, 8, 8)))

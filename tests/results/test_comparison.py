@@ -1,0 +1,106 @@
+import csv
+import io
+import math
+
+import pytest
+
+from results.test_table import make_run
+from spineloss.errors import UserError
+from spineloss.results.comparison import case_values, compare_study
+from spineloss.results.comparison_table import render
+from spineloss.results.table import read_records
+
+FORMATS = ("text", "markdown", "latex", "csv")
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    for order, (method, loss) in enumerate({"good": 0.0, "bad": 0.2}.items()):
+        for fold in range(2):
+            scores = {
+                f"{fold}-{case}": 0.9 - 0.01 * case - loss * (1 + 0.1 * case + 0.01 * fold) for case in range(6)
+            }
+            make_run(tmp_path, method, fold, {5: dict.fromkeys(scores, 0.95), 10: scores}, order)
+    return tmp_path
+
+
+def test_cases_of_all_folds_are_paired(study):
+    (result,) = compare_study(read_records(study))
+    pair = result.comparison.pairs["bad"]
+    assert result.comparison.reference == "good" and result.comparison.picked
+    # 0.2 * (1 + 0.1 * 2.5), and 0.002 more in the second fold
+    assert pair.cases == 12 and pair.fold_means == pytest.approx((-0.25, -0.252))
+    # All of 12 cases are lower.
+    assert pair.p_holm == pytest.approx(2 / 2**12) and pair.verdict == "worse"
+    assert result.rows["good"].mean == pytest.approx(0.875)
+
+
+def test_choice_of_epoch(study):
+    (result,) = compare_study(read_records(study), epoch="best")
+    assert result.comparison.pairs["bad"].mean == 0
+    with pytest.raises(UserError, match="last or best"):
+        compare_study(read_records(study), epoch="optimistic")
+
+
+def test_metrics_in_their_order_with_margins_in_their_units(study):
+    results = compare_study(read_records(study), ["hd95", "dice"], margins=[0.5, 50])
+    assert [result.metric for result in results] == ["hd95", "dice"]
+    # As a distance, lower is better; the deciding metric picks the reference of all.
+    assert {result.comparison.reference for result in results} == {"bad"}
+    assert [result.comparison.margin for result in results] == [0.5, 0.5]
+    assert [result.comparison.pairs["good"].verdict for result in results] == ["equivalent", "equivalent"]
+
+
+def test_labels_are_averaged_within_the_case(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    make_run(
+        tmp_path, "a", 0, {1: {"1": {"L": 0.4, "R": 0.8}, "2": {"L": 0.5, "R": math.nan}, "3": {"L": 0.5}}}, 0
+    )
+    make_run(tmp_path, "b", 0, {1: {"1": {"L": 0.2, "R": math.nan}, "2": {"L": 0.7, "R": math.nan}}}, 1)
+    values = case_values(read_records(tmp_path), "dice", "last")
+    assert values["a"] == pytest.approx({"1": 0.6, "2": 0.5, "3": 0.5})
+    # What b alone has not measured makes its case undefined; what nobody has, is no part of the case.
+    assert math.isnan(values["b"]["1"]) and values["b"]["2"] == 0.7
+
+
+def test_every_format_says_the_answer_and_the_numbers(study):
+    results = compare_study(read_records(study), margins=[1])
+    for format in FORMATS[:3]:
+        text = render(results, format)
+        assert text.startswith("By Dice, good has the best mean") and "Wilcoxon" in text and "worse" in text
+    assert "−25.10" in render(results, "text") and "$-$25.10" in render(results, "latex")
+    first, second = csv.DictReader(io.StringIO(render(results, "csv")))
+    assert (first["method"], first["verdict"], second["verdict"]) == ("good", "", "worse")
+    assert float(second["difference"]) == pytest.approx(-0.251) and second["folds_agreeing"] == "2"
+
+
+def test_what_is_left_out_is_told(study):
+    make_run(study, "empty", 0, {10: {f"0-{case}": math.nan for case in range(6)}}, order=2)
+    make_run(study, "part", 0, {10: {f"0-{case}": 0.1 * case for case in range(6)}}, order=3)
+    text = render(compare_study(read_records(study)))
+    assert "† empty: 6 case(s) undefined and left out" in text
+    assert "Compared on the 6 of 12 cases with both values: part" in text
+    assert "Over 6 cases" in text and "6 cases without a value of every method are left out" in text
+
+
+def test_hostile_names_cannot_break_a_table(study):
+    make_run(study, "a|b & c_d\n% \\x", 0, {10: {"0-0": 0.9, "0-1": 0.8}}, order=2)
+    results = compare_study(read_records(study))
+    assert r"a\|b" in render(results, "markdown")
+    assert r"a|b \& c\_d \% \textbackslash{}x" in render(results, "latex")
+    assert "a|b & c_d % \\x" in render(results, "text")
+
+
+def test_mistakes_are_told(study):
+    records = read_records(study)
+    with pytest.raises(UserError, match="no metric 'dicee'"):
+        compare_study(records, ["dicee"])
+    with pytest.raises(UserError, match="choose good, bad"):
+        compare_study(records, reference="ugly")
+    with pytest.raises(UserError, match="2 margins do not fit 1 metrics"):
+        compare_study(records, margins=[1, 2])
+    with pytest.raises(UserError, match="two methods"):
+        compare_study(records[:2])
+    with pytest.raises(UserError, match="text, markdown"):
+        render(compare_study(records), "html")

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+
+from results.demsar import by_case
+from spineloss.results.ranking import rank
+from spineloss.results.sentences import answer, caution, margin_words, verdict_words
+from spineloss.results.statistics import best, compare
+
+CASES = 12
+EASY = [0.8 + 0.001 * index for index in range(CASES)]
+# Higher in every case, higher or lower by turns, lower in every case.
+METHODS = {
+    "good": EASY,
+    "like": [value + (-1) ** index * 0.0005 * 1.1**index for index, value in enumerate(EASY)],
+    "bad": [value - 0.1 - 0.001 * index for index, value in enumerate(EASY)],
+}
+
+
+def findings(columns, reference=None, margin=None, metrics=("dice",)):
+    found = {}
+    for metric, methods in zip(metrics, columns, strict=True):
+        values, higher = by_case(methods), metric == "dice"
+        chosen = reference or best(by_case(columns[0]), higher_is_better=True)
+        comparison = compare(
+            values, chosen, higher_is_better=higher, picked=reference is None, margin=margin, resamples=99
+        )
+        found[metric] = comparison, rank(values, higher_is_better=higher, resamples=999)
+    return found
+
+
+def test_two_sentences_about_the_best():
+    text = answer(findings([{"good": METHODS["good"], "bad": METHODS["bad"]}]))
+    assert text == (
+        "By Dice, good has the best mean over 12 cases (80.55 %): it is better than bad. "
+        "With these networks and the cases drawn again, good comes first in 100 % of draws."
+    )
+
+
+def test_what_is_open_is_named_with_the_cases_it_needs():
+    text = answer(findings([METHODS], reference="good"))
+    assert "By Dice, against good (80.55 %, 12 cases): bad is worse; like is undecided." in text
+    assert "what is undecided by Dice needs" in text and "more cases." in text
+    assert "like is equivalent to it within 1 percentage point" in answer(
+        findings([METHODS], reference="good", margin=0.01)
+    )
+
+
+def test_a_later_metric_decides_what_the_first_leaves_open():
+    distances = {
+        "good": [5.0] * CASES,
+        "like": [5.1 + 0.01 * index for index in range(CASES)],
+        "bad": [1.0 + 0.01 * index for index in range(CASES)],
+    }
+    text = answer(findings([METHODS, distances], reference="good", metrics=("dice", "hd95")))
+    # What Dice has decided, HD95 is not asked again.
+    assert "Where Dice leaves it open, HD95 finds like worse" in text
+
+
+def test_a_method_is_named_as_it_is_written():
+    text = answer(findings([{"Tversky <b>": EASY, "iou": METHODS["bad"]}], reference="iou"))
+    assert "Tversky <b> is better" in text and "Tversky <b> (80.55 %) comes first" in text
+
+
+def test_many_methods_are_counted():
+    columns = {f"m{index}": [value * (1 - 0.1 * index) for value in EASY] for index in range(7)}
+    assert "it is better than all 6 others" in answer(findings([columns]))
+    assert "5 of the 6 others are better" in answer(findings([columns], reference="m5"))
+
+
+def test_words_of_a_pair():
+    comparison, _ = findings([METHODS], reference="good", margin=0.02)["dice"]
+    assert margin_words("dice", comparison) == "2 percentage points"
+    assert margin_words("hd95", comparison) == "0.02 mm"
+    assert verdict_words(comparison.pairs["bad"]) == "worse" and caution(comparison.pairs["bad"]) is None
+    same, _ = findings([{"a": EASY, "b": EASY}], reference="a")["dice"]
+    assert math.isinf(same.pairs["b"].more_cases)
+    assert verdict_words(same.pairs["b"]) == "undecided: needs more than 1000 more cases"
+
+
+@pytest.mark.parametrize(("few", "words"), [(-3.0, "not on average"), (0.01, None)])
+def test_most_cases_against_the_mean_is_told(few, words):
+    differences = [0.01 * index for index in range(1, 12)] + [few]
+    columns = {"often": [value + change for value, change in zip(EASY, differences, strict=True)], "ref": EASY}
+    pair = findings([columns], reference="ref")["dice"][0].pairs["often"]
+    assert pair.verdict == "better"
+    assert (words in caution(pair)) if words else caution(pair) is None

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from spineloss.errors import UserError
+from spineloss.study.settings import PRESETS, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_projects_own_studies_load(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert load(path).methods
+
+
+def test_defaults_are_the_seeds_lumbar_training(write):
+    study = load(write("data: volumes\nmethods: [dice]"))
+    assert (study.epochs, study.batch, study.learning_rate, study.folds) == (100, 4, 0.001, 3)
+    assert study.grid == (32, 224, 224)
+    assert study.augment.affine == 0.3
+
+
+def test_data_is_relative_to_the_file(write, tmp_path):
+    assert load(write("data: volumes\nmethods: [dice]")).data == tmp_path / "volumes"
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "learning_rate", "affine", "noise"),
+    [("lumbar", 100, 0.001, 0.3, 0.2), ("cervical", 150, 0.002, 0.4, 0.3)],
+)
+def test_presets_are_table_a6(preset, epochs, learning_rate, affine, noise):
+    study = load(preset, {"data": "volumes", "methods": ["dice"]})
+    assert (study.folds, study.batch, study.validate_every) == (3, 4, 5)
+    assert (study.epochs, study.learning_rate) == (epochs, learning_rate)
+    assert (study.augment.affine, study.augment.noise, study.augment.mixup) == (affine, noise, 1.0)
+
+
+def test_a_file_builds_on_a_preset(write):
+    study = load(write("preset: cervical\ndata: volumes\nmethods: [dice]\nepochs: 3"))
+    assert (study.epochs, study.learning_rate) == (3, 0.002)
+    assert set(PRESETS) == {"cervical", "demo", "lumbar"}
+
+
+def test_methods_are_texts_or_mappings(write):
+    study = load(write('data: v\nmethods: [dice, {loss: "0.8*dice + 0.2*boundary", name: B}]'))
+    assert [(method.name, method.loss) for method in study.methods] == [
+        ("dice", "dice"),
+        ("B", "0.8*dice + 0.2*boundary"),
+    ]
+
+
+def test_controls_follow_their_method(write):
+    text = "data: v\nmethods: [dice, {loss: dice + boundary, weighting: rebalance, controls: true}, iou]"
+    name = "dice + boundary / rebalance"
+    assert [trial.name for trial in load(write(text)).trials] == [
+        "dice",
+        name,
+        f"{name} (uniform weights)",
+        f"{name} (random weights)",
+        f"{name} (average weights)",
+        "iou",
+    ]
+
+
+def test_controls_of_a_tuning(write):
+    text = "data: v\nmethods: [{loss: tversky, name: T/G, tuning: greedy(every=2), controls: true}]"
+    assert [trial.name for trial in load(write(text)).trials] == [
+        "T/G",
+        "T/G (random parameters)",
+        "T/G (average parameters)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: v\nmethods: [dice]\nepoch: 3", "unknown key 'epoch'; the nearest known one is 'epochs'"),
+        ("data: v\nmethods: [dice]\naugment: {afine: 1}", "the nearest known one is 'affine'"),
+        ("data: v\nmethods: [{loss: dice, nam: x}]", "the nearest known one is 'name'"),
+        ("data: v\nmethods: [dise]", "dice"),
+        ("data: v\nmethods: [dice, dice]", "two methods are named 'dice'"),
+        ("data: v\nmethods: []", "methods"),
+        ("data: v\nmethods: [{loss: dice + focal, weighting: cog}]", "the nearest known one is 'cov'"),
+        ("data: v\nmethods: [{loss: dice, weighting: cov}]", "a weighting needs a sum of two or more"),
+        ("data: v\nmethods: [{loss: 2*dice, weighting: cov}]", "two or more terms"),
+        ("data: v\nmethods: [{loss: dice + focal, weighting: cov(minimum=0.6)}]", "minimum=0.6 is out of range"),
+        ("data: v\nmethods: [{loss: boundary + dice, weighting: rebalance}]", "write the distance loss last"),
+        ("data: v\nmethods: [{loss: dice + focal, controls: true}]", "controls are of an adaptive weighting"),
+        (
+            "data: v\nmethods: [{loss: dice + focal, weighting: static, controls: true}]",
+            "controls are of an adaptive",
+        ),
+        ("data: v\nmethods: [{loss: focal, tuning: greedy(total=kept)}]", "total=kept is of alpha and beta"),
+        (
+            "data: v\nmethods: [{loss: dice, tuning: greedy}]",
+            "greedy searches the parameters of a loss, and dice has",
+        ),
+        ("data: v\nmethods: [{loss: tversky, tuning: greed}]", "greedy"),
+        (
+            "data: v\nmethods: [{loss: tversky + focal, tuning: greedy, weighting: cov}]",
+            "it has a weighting and a tuning",
+        ),
+        ("methods: [dice]", "the key 'data' is missing"),
+        ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
+        ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),
+        ("data: v\nmethods: [dice]\npreset: lumbr", "lumbar"),
+        ("data: [v\nmethods", "not valid YAML at line"),
+        ("", "holds no settings"),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_that_names_the_file(write, text, told):
+    with pytest.raises(UserError) as error:
+        load(write(text))
+    assert told in str(error.value)
+    assert "study.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_names_the_presets(tmp_path):
+    with pytest.raises(UserError, match="lumbar"):
+        load(tmp_path / "none.yaml")

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from spineloss import networks
+from spineloss.errors import UserError
+
+GRID = (16, 32, 32)
+
+
+def test_the_unet_is_that_of_chapter_7():
+    built = networks.build("unet", 4, 2, GRID, seed=1)
+    assert built(torch.zeros(1, 1, *GRID)).shape == (1, 2, *GRID)
+    counts = {kind: sum(isinstance(module, kind) for module in built.modules()) for kind in (
+        nn.Conv3d, nn.ConvTranspose3d, nn.MaxPool3d, nn.InstanceNorm3d, nn.LeakyReLU)}  # fmt: skip
+    # Five levels of two convolutions down, four up, and the last one to the logits.
+    assert list(counts.values()) == [19, 4, 4, 18, 18]
+    assert {module.negative_slope for module in built.modules() if isinstance(module, nn.LeakyReLU)} == {0.01}
+    widths = [module.out_channels for module in built.modules() if isinstance(module, nn.Conv3d)][:10:2]
+    assert widths == [4, 8, 16, 32, 64]
+
+
+def test_kaiming_initialisation():
+    built = networks.build("unet", 32, 1, GRID, seed=1)
+    convolution = built.down_2.convs.conv_1.conv
+    fan_in = convolution.weight[0].numel()
+    assert convolution.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+    assert not convolution.bias.any()
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(5)
+    first = networks.build("unet", 2, 1, GRID, seed=3).state_dict()
+    torch.manual_seed(6)
+    before = torch.random.get_rng_state()
+    again = networks.build("unet", 2, 1, GRID, seed=3).state_dict()
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_monai_networks_by_name():
+    built = networks.build("SegResNet", 8, 2, GRID, seed=0)
+    assert built(torch.zeros(1, 1, *GRID)).shape == (1, 2, *GRID)
+
+
+@pytest.mark.parametrize(("name", "told"), [("SegResNett", "'SegResNet'"), ("Discriminator", "Discriminator")])
+def test_a_network_that_cannot_be_is_told(name, told):
+    with pytest.raises(UserError, match=told):
+        networks.build(name, 8, 1, GRID, seed=0)

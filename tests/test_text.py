@@ -1,0 +1,83 @@
+import monai.losses
+import pytest
+import torch
+
+from spineloss.errors import UserError
+from spineloss.losses import Compound, Dice, DiceFocal, Tversky, TverskyFocal
+from spineloss.text import parse
+
+
+def test_defaults_are_table_a7():
+    assert str(Tversky()) == "tversky(alpha=0.7, beta=0.3)"
+    assert str(TverskyFocal()) == f"tversky_focal(alpha=0.7, beta=0.3, gamma={4 / 3})"
+    assert str(DiceFocal()) == f"dice_focal(alpha=0.5, beta=0.5, gamma={5 / 3})"
+    assert str(parse("asymmetric")) == "asymmetric(beta=1.52)"
+    assert str(parse("focal")) == "focal(alpha=0.25, gamma=1.45)"
+
+
+def test_a_compound_is_its_weighted_terms():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("0.8*dice + 0.2*boundary")
+    assert isinstance(loss, Compound) and loss.needs == {"mm"}
+    expected = 0.8 * parse("dice")(logits, target) + 0.2 * parse("boundary")(logits, target)
+    assert loss(logits, target) == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("text", ["dice", "hausdorff", "boundary", "dice + 2*boundary"])
+def test_the_best_prediction_has_the_least_value(text):
+    target = torch.zeros(1, 1, 8, 8)
+    target[..., 2:6, 3:5] = 1
+    loss = parse(text)
+    perfect = loss.inputs(200 * target - 100, target)
+    assert loss.compute(perfect).item() == pytest.approx(float(loss.least(perfect)), abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["dice+focal", " dice + focal ", "1*dice +1*focal", "1e0*dice + focal()"])
+def test_spaces_and_forms(text):
+    assert str(parse(text)) == "1.0*dice + 1.0*focal(alpha=0.25, gamma=1.45)"
+
+
+def test_a_loss_from_a_package():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("0.5*torch.nn.BCEWithLogitsLoss + 0.5*dice")
+    expected = 0.5 * torch.nn.BCEWithLogitsLoss()(logits, target) + 0.5 * Dice()(logits, target)
+    assert loss(logits, target).item() == pytest.approx(expected.item())
+    assert str(parse(str(loss))) == str(loss)
+
+
+def test_a_loss_from_a_package_takes_booleans():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("monai.losses.DiceLoss(sigmoid=true, batch=False)")
+    assert str(loss) == "monai.losses.DiceLoss(sigmoid=true, batch=false)" == str(parse(str(loss)))
+    assert loss(logits, target) == monai.losses.DiceLoss(sigmoid=True, batch=False)(logits, target)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("dise", "the nearest known one is 'dice'"),
+        ("tversky(alfa=0.7)", "the nearest known one is 'alpha'"),
+        ("tversky(alpha=-1)", "out of range"),
+        ("tversky(alpha=word)", "is not a number"),
+        ("tversky(alpha=true)", "is not a number"),
+        ("dice(over=case)", "it is `sample`, `batch` or `world`"),
+        ("dice +", "a word is expected at the end"),
+        ("dice focal", "'+' is expected before 'focal'"),
+        ("2 dice", "'*' is expected"),
+        ("", "a word is expected"),
+        ("dice; import os", "something unexpected at '; import os'"),
+        ("__import__('os')", "something unexpected"),
+        ("-1*dice + focal", "not negative"),
+        ("os.system", "is not a class of torch.nn.Module"),
+        ("no.such.Loss", "cannot be imported"),
+    ],
+)
+def test_a_mistake_is_told(text, told):
+    with pytest.raises(UserError) as error:
+        parse(text)
+    assert told in str(error.value)
+
+
+def test_shapes_that_differ_are_told():
+    with pytest.raises(UserError, match="one shape"):
+        Dice()(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4))
