@@ -13,7 +13,6 @@ from itertools import count, islice
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 
 from machine import describe, write
 from obvious import obvious_trials
@@ -23,6 +22,7 @@ from spineloss.data.batches import Augment, Pair, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.text import parse
 from spineloss.training.greedy import Greedy, Search, best
+from spineloss.training.precision import Precision
 from spineloss.training.steps import Plain
 
 GRID, WIDTH, BATCH, SEED = (16, 64, 64), 8, 2, 21
@@ -62,12 +62,11 @@ class Times:
 
 def steps_of(loss: str, search: Search) -> tuple[Greedy, Plain]:
     """A greedy step, and a plain one of a network of its own with the same initial weights."""
-    fabric = Fabric(accelerator="cpu", devices=1)
 
     def plain() -> Plain:
         unet = networks.build("unet", WIDTH, 1, GRID, SEED).to(memory_format=torch.channels_last_3d)
-        wrapped, optimiser = fabric.setup(unet, torch.optim.Adam(unet.parameters(), lr=0.001))
-        return Plain(wrapped, parse(loss), optimiser, fabric, None)
+        optimiser = torch.optim.Adam(unet.parameters(), lr=0.001)
+        return Plain(unet, parse(loss), optimiser, Precision(torch.device("cpu")), None)
 
     return Greedy(plain(), search, (SEED,)), plain()
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 from torch.func import functional_call
 
 from machine import describe, extra_memory, medians, write
@@ -13,6 +12,7 @@ from spineloss.data.batches import Batch, Pair, Target
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.text import parse
 from spineloss.training.online import Online, batch_loss
+from spineloss.training.precision import Precision
 from spineloss.training.steps import Plain
 
 SETTINGS = [  # width, shape
@@ -31,10 +31,8 @@ def example(shape: tuple[int, ...], seed: int) -> Batch:
 
 
 def plain_step(width: int, shape: tuple[int, ...], loss: torch.nn.Module) -> Plain:
-    fabric = Fabric(accelerator="cpu", devices=1)
     unet = networks.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
-    wrapped, optimiser = fabric.setup(unet, torch.optim.Adam(unet.parameters(), lr=RATE))
-    return Plain(wrapped, loss, optimiser, fabric, None)
+    return Plain(unet, loss, torch.optim.Adam(unet.parameters(), lr=RATE), Precision(torch.device("cpu")), None)
 
 
 def unrolled_step(width: int, shape: tuple[int, ...], pair: Pair) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from spineloss.training.greedy import Greedy, Values
 
 def obvious_trials(greedy: Greedy, pair: Pair, candidates: Sequence[Values]) -> list[float]:
     """Each candidate's score by a step of the network itself, which is then restored, and its optimiser."""
-    model, optimiser = greedy.network, greedy.plain.optimiser.optimizer
+    model, optimiser = greedy.network, greedy.plain.optimiser
     before = copy.deepcopy((model.state_dict(), optimiser.state_dict()))
     scored, scores = greedy.scored(pair), []
     for values in candidates:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from spineloss.data.batches import Batch, Pair, Target, pairs
 from spineloss.errors import UserError
@@ -13,6 +12,7 @@ from spineloss.text import parse
 from spineloss.training.gradients import Forward, span
 from spineloss.training.greedy import Greedy, Search, best, distance
 from spineloss.training.greedy import parse as parse_search
+from spineloss.training.precision import Precision
 from spineloss.training.steps import LossNotFinite, Plain
 
 SHAPE = (2, 1, 4, 6, 8)
@@ -39,13 +39,12 @@ def network_of(norm, channels=1):
     )
 
 
-def greedy_of(text, search=None, norm=None, clip=None, channels=1, optimiser=torch.optim.Adam):
+def greedy_of(text, search=None, norm=None, clip=None, channels=1, optimiser=torch.optim.Adam, scaler=None):
     """A greedy step of a small network in double precision."""
     torch.manual_seed(0)
-    fabric = Fabric(accelerator="cpu")
     network = network_of(norm or torch.nn.InstanceNorm3d(4), channels).double()
-    wrapped, optimiser = fabric.setup(network, optimiser(network.parameters(), lr=0.02))
-    plain = Plain(wrapped, parse(text), optimiser, fabric, clip)
+    precision = Precision(torch.device("cpu"), torch.float32, scaler)
+    plain = Plain(network, parse(text), optimiser(network.parameters(), lr=0.02), precision, clip)
     return Greedy(plain, search or Search(), (21, 0))
 
 
@@ -196,7 +195,7 @@ def test_few_backward_passes_serve_every_candidate():
     """Of region losses all slopes of a sample lie in a plane: two passes a sample."""
     batch = batch_of(0)
     greedy = greedy_of("tversky")
-    forward = Forward(greedy.network, batch.image, greedy.plain.fabric)
+    forward = Forward(greedy.network, batch.image, greedy.plain.precision)
     candidates = greedy.candidates()
     _, slopes = greedy._slopes(forward.logits, batch, candidates)
     assert len(slopes) == 9 and len(forward.gradients(slopes).basis) <= 2 * len(batch.image)
@@ -204,13 +203,10 @@ def test_few_backward_passes_serve_every_candidate():
 
 def test_gradients_scaled_for_half_precision_are_the_same():
     """The scaler skips a step whose gradient overflows, and lowers its scale."""
-    plain, scaled = greedy_of("tversky"), greedy_of("tversky")
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    precision = scaled.plain.fabric.strategy.precision
-    precision.scaler, precision.optimizer_step = scaler, lambda optimizer, **_: scaler.step(optimizer)
+    plain = greedy_of("tversky")
+    scaled = greedy_of("tversky", scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
     for pair in pairs_of(3):
         assert scaled(pair).record == plain(pair).record
-        scaler.update()
     torch.testing.assert_close(weights(scaled), weights(plain))
 
 

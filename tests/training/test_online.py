@@ -1,6 +1,5 @@
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch.func import functional_call
 
 from spineloss import networks
@@ -8,18 +7,11 @@ from spineloss.data.batches import Batch, Target, pairs
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.text import parse
 from spineloss.training.online import Online, batch_loss, step_slope
+from spineloss.training.precision import Precision
 from spineloss.training.steps import Plain
 
 SHAPE = (2, 1, 16, 16, 32)
 RATES = {"sgd": 0.1, "adam": 0.01}
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    """Fabric gives logits back in the default precision."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def batch(seed, mixed=False):
@@ -38,11 +30,9 @@ def batch(seed, mixed=False):
 
 def online(rule, loss, objective):
     """An online step whose meta-optimiser moves each weight by its gradient."""
-    fabric = Fabric(accelerator="cpu", devices=1, precision="64-true")
     unet = networks.build("unet", 1, 1, SHAPE[2:], seed=3).double()
     kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[rule]
-    wrapped, optimiser = fabric.setup(unet, kind(unet.parameters(), lr=RATES[rule]))
-    plain = Plain(wrapped, loss, optimiser, fabric, None)
+    plain = Plain(unet, loss, kind(unet.parameters(), lr=RATES[rule]), Precision(torch.device("cpu")), None)
     return Online(plain, objective, torch.optim.SGD(loss.parameters(), lr=1.0))
 
 

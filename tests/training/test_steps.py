@@ -1,22 +1,21 @@
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from spineloss.data.batches import Batch, Target
 from spineloss.text import parse
+from spineloss.training.precision import Precision
 from spineloss.training.steps import LossNotFinite, Plain, Weighted
 from spineloss.weighting import CoefficientOfVariation, Static, recorded_weights
 
 SHAPE = (2, 1, 4, 8, 8)
 
 
-def plain_step(text, seed=0):
+def plain_step(text, seed=0, clip=None):
     """A step of a network of one convolution, and the network."""
     torch.manual_seed(seed)
-    fabric = Fabric(accelerator="cpu")
     network = torch.nn.Conv3d(1, 1, 3, padding=1)
-    wrapped, optimiser = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=0.01))
-    return Plain(wrapped, parse(text), optimiser, fabric, None), network
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    return Plain(network, parse(text), optimiser, Precision(torch.device("cpu")), clip), network
 
 
 def targets_of(*shares, seed=1):
@@ -87,3 +86,19 @@ def test_a_term_that_is_not_finite_stops_the_run_before_the_policy_sees_it(mixed
     with pytest.raises(LossNotFinite, match="the term dice"):
         weighted(mixed)
     assert weighted.state()["step"] == 0
+
+
+class Steep(torch.nn.Module):
+    """Finite, with an infinite slope: the root of something that is 0."""
+
+    def forward(self, logits, target):
+        return (0 * logits).sum().abs().sqrt()
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(mixed, clip):
+    plain, network = plain_step("training.test_steps.Steep", clip=clip)
+    before = parameters(network).clone()
+    with pytest.raises(LossNotFinite, match="finite, but the gradient became nan"):
+        plain(mixed)
+    assert torch.equal(parameters(network), before)

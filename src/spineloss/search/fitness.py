@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 
 from spineloss.data import folds
 from spineloss.data.dataset import Sample
@@ -12,6 +11,7 @@ from spineloss.grammar import Formula
 from spineloss.learned.formula import Evolved
 from spineloss.search.fresh import Budget, train
 from spineloss.search.split import QUARTERS
+from spineloss.training.precision import Precision
 from spineloss.training.steps import LossNotFinite
 
 WORST = 0.0  # of a training that does not come to its end
@@ -51,7 +51,7 @@ class TrainingFitness:
                     [sample for sample in self.samples if sample.case not in chosen],
                     [sample for sample in self.samples if sample.case in chosen],
                     needs=loss.needs,
-                    fabric=Fabric(accelerator="cpu", devices=1),
+                    precision=Precision(torch.device("cpu")),
                 )
             )
         except LossNotFinite:

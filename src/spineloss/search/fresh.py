@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from spineloss import networks
 from spineloss.data.batches import Augment, Batch, training_batches
 from spineloss.data.dataset import Sample
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.loop import Settings, Training
+from spineloss.training.precision import Precision
 from spineloss.training.validation import validate
 
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # Table A.6
@@ -42,7 +41,7 @@ class Budget:
         validation: Sequence[Sample],
         *,
         needs: frozenset[str],
-        fabric: Fabric,
+        precision: Precision,
     ) -> Training:
         """A training that has not begun.
 
@@ -52,7 +51,7 @@ class Budget:
             training: the cases it trains on.
             validation: the cases it is validated on, after the last epoch alone.
             needs: distance maps that the batches carry.
-            fabric: where it runs.
+            precision: the device, and the precision on it.
         """
         key = (self.seed, number)
 
@@ -65,9 +64,9 @@ class Budget:
             Settings(self.epochs, LEARNING_RATE, self.epochs, None, key),
             batches=batches,
             validate=lambda trained: validate(
-                trained, validation, ["all"], grid="network", tolerance=TOLERANCE, device=fabric.device
+                trained, validation, ["all"], grid="network", tolerance=TOLERANCE, device=precision.device
             ),
-            fabric=fabric,
+            precision=precision,
         )
 
 

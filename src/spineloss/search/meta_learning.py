@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from spineloss.data.batches import pairs
 from spineloss.data.cache import Cache
@@ -24,6 +23,7 @@ from spineloss.search.split import prepare
 from spineloss.text import parse
 from spineloss.training.loop import Training
 from spineloss.training.online import Online
+from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 
 META_RATE = 0.0003  # of the loss
@@ -128,7 +128,7 @@ class _Search:
         self.training: list[Sample] = [data.samples[case] for case in training]
         self.validation: list[Sample] = [data.samples[case] for case in validation]
         self.objective = parse(settings.objective)
-        self.fabric = Fabric(accelerator=Fabric().device.type, devices=1, precision="32-true")
+        self.precision = Precision(best_device())
         self.rounds: list[Round] = []
 
     def begin(self, progress: Callable[[str], None]) -> None:
@@ -144,7 +144,7 @@ class _Search:
             self.loss.write(self.folder / f"{name}.safetensors")
 
     def _follow(self, loss: MetaLoss) -> None:
-        self.loss = loss.to(self.fabric.device)
+        self.loss = loss.to(self.precision.device)
         # Meta-gradients are as small as a learning rate: Adam's usual floor would hide them.
         self.optimiser = torch.optim.Adam(self.loss.parameters(), lr=META_RATE, eps=1e-12)
 
@@ -190,7 +190,7 @@ class _Search:
 
     def _fresh(self, draw: int) -> Training:
         return self.settings.budget.fresh(
-            draw, self.loss, self.training, self.validation, needs=self.objective.needs, fabric=self.fabric
+            draw, self.loss, self.training, self.validation, needs=self.objective.needs, precision=self.precision
         )
 
     def _save(self) -> None:

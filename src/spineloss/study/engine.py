@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from lightning_fabric import Fabric
 
 from spineloss import networks
 from spineloss.data import folds
@@ -27,6 +26,7 @@ from spineloss.study.preparation import prepare
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
 from spineloss.study.settings import Study, Trial, load
 from spineloss.training.loop import Epoch, Settings, Training
+from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 
@@ -67,13 +67,10 @@ def run_study(
         yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None),
     )
     split = _folds(study, data, folder)
-    device = Fabric().device
-    fabric = Fabric(
-        accelerator=device.type, devices=1, precision="16-mixed" if device.type == "cuda" else "32-true"
-    )
+    precision = Precision.mixed(best_device())
     for fold, validation in enumerate(split):
         for order, trial in enumerate(study.trials):
-            yield from _run(study, trial, order, fold, validation, data, folder, fabric)
+            yield from _run(study, trial, order, fold, validation, data, folder, precision)
             write_table(folder)
 
 
@@ -123,7 +120,7 @@ def _run(
     validation: list[str],
     data: Dataset,
     folder: Path,
-    fabric: Fabric,
+    precision: Precision,
 ) -> Iterator[Event]:
     run = Run.of(folder, trial.name, fold)
     place: dict[str, Any] = {"method": trial.name, "order": order, "fold": fold}
@@ -146,7 +143,7 @@ def _run(
         "channels": list(data.channels),
         "orientation": data.orientation,
         "versions": _versions(),
-        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.machine(),
+        "device": torch.cuda.get_device_name() if precision.device.type == "cuda" else platform.machine(),
     }
     before = run.record()
     same = before.get("signature") == record["signature"]
@@ -157,7 +154,7 @@ def _run(
     if not same:
         run.remove_progress()
     training = _training(
-        study, chosen, fold, train, [data.samples[case] for case in validation], data.channels, fabric
+        study, chosen, fold, train, [data.samples[case] for case in validation], data.channels, precision
     )
     epochs: list[dict[str, Any]] = []
     resumed = run.read_progress()
@@ -198,7 +195,7 @@ def _training(
     train: Sequence[Sample],
     held_out: Sequence[Sample],
     channels: Sequence[str],
-    fabric: Fabric,
+    precision: Precision,
 ) -> Training:
     augment = Augment(**study.augment.model_dump())
     return Training(
@@ -218,9 +215,9 @@ def _training(
             channels,
             grid=study.metrics_grid,
             tolerance=study.tolerance,
-            device=fabric.device,
+            device=precision.device,
         ),
-        fabric=fabric,
+        precision=precision,
     )
 
 

@@ -2,17 +2,16 @@
 
 The gradient in the parameters is linear in the gradient in the logits, the slope. Losses that differ by their
 parameters alone have slopes that span few dimensions: of a sample, all of a region loss's lie in the plane of its
-overlap's and its volume's. So one backward pass a dimension gives the gradient of every one of them.
+overlap's and its volume's. So one backward pass per dimension gives the gradient of every one of them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-from spineloss.training.steps import scaler_of
+from spineloss.training.precision import Precision
 
 ROUNDING = 64  # units in the last place
 
@@ -22,7 +21,7 @@ class Gradients:
     """Gradients as sums over a basis.
 
     Args:
-        basis: one tensor a parameter, for each basis vector.
+        basis: one tensor per parameter, for each basis vector.
         coordinates: (losses, basis vectors).
     """
 
@@ -30,7 +29,7 @@ class Gradients:
     coordinates: torch.Tensor
 
     def of(self, number: int) -> list[torch.Tensor]:
-        """The gradient of one of the losses: one tensor a parameter."""
+        """The gradient of one of the losses: one tensor per parameter."""
         first, *others = zip(self.coordinates[number].tolist(), self.basis, strict=True)
         total = [first[0] * part for part in first[1]]
         for coordinate, vector in others:
@@ -43,15 +42,15 @@ class Forward:
     """One forward pass of a network, to be gone back through for any losses of its logits.
 
     Args:
-        network: not wrapped.
+        network: from images to logits.
         image: (N, 1, *grid).
-        fabric: precision, and the scale of gradients in half precision.
+        precision: of the forward pass and of the backward passes.
     """
 
-    def __init__(self, network: nn.Module, image: torch.Tensor, fabric: Fabric) -> None:
+    def __init__(self, network: nn.Module, image: torch.Tensor, precision: Precision) -> None:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.fabric = fabric
-        with fabric.autocast():
+        self.precision = precision
+        with precision.autocast():
             self.output = network(image)
         logits = self.output.detach()
         self.logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).requires_grad_()
@@ -68,7 +67,7 @@ class Forward:
         return Gradients(basis, coordinates)
 
     def _back(self, slope: torch.Tensor, *, keep: bool) -> list[torch.Tensor]:
-        scale = loss_scale(self.fabric)
+        scale = self.precision.scale
         found = torch.autograd.grad(
             self.output,
             self.parameters,
@@ -81,12 +80,6 @@ class Forward:
             torch.empty_like(parameter).copy_(gradient).div_(scale)
             for parameter, gradient in zip(self.parameters, found, strict=True)
         ]
-
-
-def loss_scale(fabric: Fabric) -> float:
-    """What gradients are multiplied by in half precision, 1 in any other."""
-    scaler = scaler_of(fabric)
-    return 1.0 if scaler is None else scaler.scale(torch.ones((), device=fabric.device)).item()
 
 
 def span(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from spineloss.grammar import Text
 from spineloss.losses import Loss, Parameter
 from spineloss.losses.inputs import Inputs
 from spineloss.seeding import generator
-from spineloss.training.gradients import Forward, Gradients, loss_scale
+from spineloss.training.gradients import Forward, Gradients
 from spineloss.training.rehearsal import Rehearsal
 from spineloss.training.steps import LossNotFinite, Plain, Step
 
@@ -193,8 +193,8 @@ class Greedy:
         self.plain = plain
         self.search = search
         self.key = key
-        self.network = plain.network.module
-        self.rehearsal = Rehearsal(self.network, plain.optimiser.optimizer, plain.clip_gradient)
+        self.network = plain.network
+        self.rehearsal = Rehearsal(self.network, plain.optimiser, plain.clip_gradient)
         self.parameters = plain.loss.tunable()
         self.values: Values = {name: parameter.default for name, parameter in self.parameters.items()}
         self.done = 0
@@ -230,20 +230,20 @@ class Greedy:
         Raises:
             LossNotFinite: a candidate's loss is NaN or infinite.
         """
-        forward = Forward(self.network, pair.batch.image, self.plain.fabric)
+        forward = Forward(self.network, pair.batch.image, self.plain.precision)
         losses, slopes = self._slopes(forward.logits, pair.batch, candidates)
         gradients = forward.gradients(slopes)
         scored, scores = self.scored(pair), []
         for number in range(len(candidates)):
             self.rehearsal.step(gradients.of(number))
-            with self.plain.fabric.autocast():
+            with self.plain.precision.autocast():
                 logits = self.rehearsal(scored.image)
             scores.append(distance(logits, scored.targets))
         return Trials(candidates, losses, torch.stack(scores).tolist(), gradients)
 
     def take(self, trials: Trials) -> Step:
         """Take the step of the best candidate."""
-        scale = loss_scale(self.plain.fabric)
+        scale = self.plain.precision.scale
         gradients = trials.gradients.of(trials.best)
         for (parameter, _), gradient in zip(self.rehearsal.pairs, gradients, strict=True):
             parameter.grad = gradient.mul_(scale)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from spineloss.data.batches import Batch, pairs
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.greedy import Greedy, Search
+from spineloss.training.precision import Precision
 from spineloss.training.steps import Plain, Weighted
 from spineloss.training.validation import Example, Validation
 from spineloss.weighting import Policy
@@ -77,7 +77,7 @@ class Training:
         search: changes the loss's parameters while training; without one they stay. There is no policy then.
         batches: from the epoch's number to its batches.
         validate: scores the network.
-        fabric: device and precision.
+        precision: the device, and the precision on it.
     """
 
     def __init__(
@@ -90,17 +90,16 @@ class Training:
         *,
         batches: Callable[[int], Iterator[Batch]],
         validate: Callable[[nn.Module], Validation],
-        fabric: Fabric,
+        precision: Precision,
     ) -> None:
         self.settings = settings
         self.batches = batches
         self.validate = validate
         # A fifth faster a step on the CPU; a GPU's half-precision convolutions like it too.
-        self.network = network.to(fabric.device, memory_format=torch.channels_last_3d)
+        self.network = network.to(precision.device, memory_format=torch.channels_last_3d)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
-        self.fabric = fabric
-        wrapped, optimiser = fabric.setup(self.network, self.optimiser)
-        plain = Plain(wrapped, loss.to(fabric.device), optimiser, fabric, settings.clip_gradient)
+        self.precision = precision
+        plain = Plain(self.network, loss.to(precision.device), self.optimiser, precision, settings.clip_gradient)
         if search is not None:
             self.step = Greedy(plain, search, (*settings.key, "greedy"))
             self.batches = lambda epoch: pairs(batches(epoch))
@@ -114,7 +113,7 @@ class Training:
             "done": self.done,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
+            "scaler": self.precision.state(),
             "step": self.step.state(),
         }
 
@@ -123,15 +122,14 @@ class Training:
         self.done = state["done"]
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if state["scaler"]:
-            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.precision.load(state["scaler"])
         self.step.load(state["step"])
 
     def epochs(self) -> Iterator[Epoch]:
         """Train the epochs that are left, yielding each one's record when it is done.
 
         Raises:
-            LossNotFinite: the loss became NaN or infinite.
+            LossNotFinite: the loss or its gradient became NaN or infinite.
         """
         while self.done < self.settings.epochs:
             yield self._epoch()
@@ -148,7 +146,7 @@ class Training:
         self.network.train()
         for batch in self.batches(epoch):
             began = time.perf_counter()
-            steps.append(self.step(batch.to(self.fabric.device)))
+            steps.append(self.step(batch.to(self.precision.device)))
             compute += time.perf_counter() - began
         rows: list[dict[str, str | float]] = []
         example = None

@@ -65,15 +65,15 @@ class Online:
 
     @property
     def network(self) -> torch.nn.Module:
-        """The network itself, out of Fabric's wrapping."""
-        return self.plain.network.module
+        """The network that is trained."""
+        return self.plain.network
 
     def _judged(self, other: Batch) -> tuple[float, dict[str, torch.Tensor]]:
         """The objective, and the direction s'(g) v."""
         weights = dict(self.network.named_parameters())
         value = batch_loss(self.objective, self.network(other.image), other)
         slopes = torch.autograd.grad(value, list(weights.values()))
-        optimiser = self.plain.optimiser.optimizer
+        optimiser = self.plain.optimiser
         with torch.no_grad():
             direction = {
                 name: step_slope(optimiser, weight) * slope

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from spineloss.data.batches import Batch
 from spineloss.losses import Loss, WeightedSum
+from spineloss.training.precision import GradientNotFinite, Precision
 from spineloss.weighting import Policy, State, step_record
 
 
 class LossNotFinite(ArithmeticError):
-    """The training loss became NaN or infinite."""
+    """The training loss, or its gradient, became NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Plain:
-    """Forward, loss, backward, optimiser: in half precision the forward alone.
+    """Forward, loss, backward, optimiser.
 
     Args:
-        network: set up by Fabric.
+        network: from images to logits.
         loss: called in float32.
-        optimiser: set up by Fabric.
-        fabric: scales the gradients in half precision.
+        optimiser: of the network's parameters.
+        precision: of the forward pass.
         clip_gradient: largest gradient norm, or none.
     """
 
     network: nn.Module
     loss: Loss
     optimiser: torch.optim.Optimizer
-    fabric: Fabric
+    precision: Precision
     clip_gradient: float | None
 
     def __call__(self, batch: Batch) -> Step:
         """Take one step.
 
         Raises:
-            LossNotFinite: the loss is NaN or infinite; the step is not taken.
+            LossNotFinite: the loss or its gradient is NaN or infinite; the step is not taken.
         """
-        logits = self.network(batch.image)
+        logits = self.precision.logits(self.network, batch.image)
         value = sum(share * self.loss(logits, target.mask, **target.context()) for share, target in batch.targets)
         return Step(self.descend(value))
 
@@ -64,36 +64,30 @@ class Plain:
         """Take the optimiser's step down a scalar of the network's graph, and return the scalar.
 
         Raises:
-            LossNotFinite: it is NaN or infinite; the step is not taken.
+            LossNotFinite: it or its gradient is NaN or infinite; the step is not taken.
         """
         seen = value.item()
         if not torch.isfinite(value):
             raise LossNotFinite(f"the training loss became {seen}")
         self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(value)
+        self.precision.backward(value)
         self.update()
         return seen
 
     def update(self) -> None:
-        """Take the optimiser's step down the gradients that the parameters hold, scaled in half precision."""
-        if self.clip_gradient is not None:
-            # Where a gradient overflowed in half precision, the scaler skips the step.
-            self.fabric.clip_gradients(
-                self.network,
-                self.optimiser,
-                max_norm=self.clip_gradient,
-                error_if_nonfinite=scaler_of(self.fabric) is None,
-            )
-        self.optimiser.step()
+        """Take the optimiser's step down the gradients that the parameters hold, scaled by the precision's scale.
 
-
-def scaler_of(fabric: Fabric) -> torch.amp.GradScaler | None:
-    """What scales the gradients in half precision; none in any other."""
-    return getattr(fabric.strategy.precision, "scaler", None)
+        Raises:
+            LossNotFinite: a gradient is NaN or infinite; the step is not taken.
+        """
+        try:
+            self.precision.step(self.optimiser, self.clip_gradient)
+        except GradientNotFinite as error:
+            raise LossNotFinite(f"the training loss is finite, but {error}") from error
 
 
 class Weighted:
-    """A plain step whose terms are weighed by a policy.
+    """A plain step whose terms are weighted by a policy.
 
     MixUp's two targets give one value a term, mixed by their shares; the policy is asked once a step.
 
@@ -114,7 +108,7 @@ class Weighted:
         Raises:
             LossNotFinite: a term is NaN or infinite; the step is not taken.
         """
-        logits = self.plain.network(batch.image)
+        logits = self.plain.precision.logits(self.plain.network, batch.image)
         parts = [
             (share, self.loss.excesses(self.loss.inputs(logits, target.mask, **target.context())))
             for share, target in batch.targets

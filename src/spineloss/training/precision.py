@@ -1,0 +1,110 @@
+"""Where a network trains and how precisely: device, autocast, and the scale of gradients in float16."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+AMPERE = 8  # compute capability from which a GPU multiplies in bfloat16
+
+
+class GradientNotFinite(ArithmeticError):
+    """A gradient in full precision became NaN or infinite; no step was taken."""
+
+
+def best_device() -> torch.device:
+    """The first of CUDA, Apple's GPU and the CPU that this machine has."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+class Precision:
+    """A device, and how a network is computed and stepped on it.
+
+    In half precision the network's forward and backward passes alone are: logits are float32, weights too. In
+    float16 gradients are scaled so that small ones do not vanish, and a step whose gradients overflow is skipped.
+
+    Args:
+        device: of the network, its batches and its loss.
+        dtype: of the forward pass: `torch.float32` for full precision, `torch.bfloat16` or `torch.float16`.
+        scaler: scales the gradients; `Precision.mixed` gives float16 its own.
+
+    >>> Precision(torch.device("cpu")).dtype
+    torch.float32
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.scaler = scaler
+
+    @classmethod
+    def mixed(cls, device: torch.device) -> "Precision":
+        """The usual precision of a device: half on CUDA (bfloat16 where it is native), full on all others."""
+        if device.type != "cuda":
+            return cls(device)
+        if torch.cuda.get_device_capability(device)[0] >= AMPERE:
+            return cls(device, torch.bfloat16)
+        return cls(device, torch.float16, torch.amp.GradScaler(device.type))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Forward passes inside are in `dtype`."""
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def logits(self, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
+        """The network's output, in float32 at least."""
+        with self.autocast():
+            output = network(image)
+        return output.to(torch.promote_types(output.dtype, torch.float32))
+
+    @property
+    def scale(self) -> float:
+        """What gradients are multiplied by before a step: 1 but in float16."""
+        if self.scaler is None:
+            return 1.0
+        return self.scaler.scale(torch.ones((), device=self.device)).item()
+
+    def backward(self, value: torch.Tensor) -> None:
+        """Add the gradients of a scalar, scaled, to those of the parameters."""
+        (value if self.scaler is None else self.scaler.scale(value)).backward()
+
+    def step(self, optimiser: torch.optim.Optimizer, clip_gradient: float | None = None) -> None:
+        """Take the optimiser's step down the gradients, scaled by `scale`, that its parameters hold.
+
+        Args:
+            optimiser: of the network's parameters.
+            clip_gradient: largest norm of all gradients together, or none.
+
+        Raises:
+            GradientNotFinite: a gradient is NaN or infinite, and no scaler skips the step.
+        """
+        if self.scaler is not None:
+            self.scaler.unscale_(optimiser)
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, math.inf if clip_gradient is None else clip_gradient)
+        if self.scaler is not None:
+            self.scaler.step(optimiser)
+            self.scaler.update()
+            return
+        if not torch.isfinite(norm):
+            raise GradientNotFinite(f"the gradient became {norm.item()}")
+        optimiser.step()
+
+    def state(self) -> dict[str, Any]:
+        """The scaler's state."""
+        return {} if self.scaler is None else self.scaler.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; that of another precision is left unread."""
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(state)
