@@ -8,7 +8,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
 FLOORS = [
-    {"errors", "seeding"},
+    {"errors", "extras", "seeding"},
     {"files", "grammar", "kernels"},
     {"data", "losses", "metrics", "networks", "weighting"},
     {"learned"},
@@ -22,6 +22,13 @@ FLOORS = [
 ]
 # The order inside a room, each module below the ones after it.
 INSIDE = {
+    "cli": [
+        {"terminal", "status_view"},
+        {"data_commands", "loss_commands", "results_commands", "search_commands"},
+        {"study_commands"},
+        {"application"},
+        {"__main__"},
+    ],
     "data": [
         {"volumes", "augmentation", "folds", "preprocessing"},
         {"cases", "phantom"},

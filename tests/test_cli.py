@@ -1,21 +1,51 @@
 import csv
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
+from spineloss.cli import main
+
 HEAVY = ("torch", "matplotlib", "monai", "SimpleITK", "torchio", "sklearn", "scipy")
+GROUPS = ([], ["data"], ["study"], ["losses"])
 
 
-def spineloss(*arguments, cwd=None):
-    command = [sys.executable, "-m", "spineloss.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=cwd, timeout=300)
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def spineloss(capsys, monkeypatch):
+    """The command line, called in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["spineloss", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return Done(code or 0, *capsys.readouterr())
+
+    return call
 
 
 def test_help_imports_nothing_heavy():
-    code = f"import sys, spineloss.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    code = f"import sys, spineloss.cli.application; print([name for name in {HEAVY} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_command_runs_as_a_program(tmp_path):
+    command = [sys.executable, "-m", "spineloss.cli", "study", "run", "nowhere.yaml"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr.startswith("spineloss: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -26,13 +56,13 @@ def test_help_imports_nothing_heavy():
      ["landscape"], ["study", "report"]],
     ids=" ".join,
 )  # fmt: skip
-def test_every_command_has_help_with_an_example(command):
+def test_every_command_has_help_with_an_example(spineloss, command):
     done = spineloss(*command, "--help")
     assert done.returncode == 0
-    assert "Example:" in done.stdout or command in ([], ["data"], ["study"], ["losses"])
+    assert "Example:" in done.stdout or command in GROUPS
 
 
-def test_from_volumes_to_masks(small_data, tmp_path):
+def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
     study = tmp_path / "study.yaml"
     settings = {"data": "volumes", "methods": ["dice"], "grid": [16, 32, 32], "width": 2, "folds": 2, "epochs": 1}
     study.write_text(yaml.safe_dump(settings | {"batch": 2}))
@@ -73,20 +103,21 @@ def test_from_volumes_to_masks(small_data, tmp_path):
     ],
     ids=" ".join,
 )
-def test_bad_input_ends_in_one_sentence(command, tmp_path):
-    done = spineloss(*command, cwd=tmp_path)
+def test_bad_input_ends_in_one_sentence(spineloss, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = spineloss(*command)
     assert done.returncode == 1
     assert done.stderr.startswith("spineloss: ") and done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_problems_in_the_data_end_in_a_non_zero_exit(small_data):
+def test_problems_in_the_data_end_in_a_non_zero_exit(spineloss, small_data):
     (small_data / "masks" / "case-1.mha").unlink()
     done = spineloss("data", "check", small_data)
     assert done.returncode == 1 and "case-1" in done.stdout
 
 
-def test_losses_are_listed_and_shown():
+def test_losses_are_listed_and_shown(spineloss):
     listed = spineloss("losses", "list").stdout
     assert "tversky_focal" in listed and "distribution" in listed and "Milletari et al." in listed
     shown = spineloss("losses", "show", "tversky").stdout
@@ -94,7 +125,7 @@ def test_losses_are_listed_and_shown():
     assert "Example: tversky(alpha=0.7, beta=0.3)" in shown
 
 
-def test_a_loss_that_fails_a_check_ends_in_a_non_zero_exit():
+def test_a_loss_that_fails_a_check_ends_in_a_non_zero_exit(spineloss):
     passed = spineloss("losses", "check", "dice")
     assert passed.returncode == 0 and "0 fail" in passed.stdout
     failed = spineloss("losses", "check", "torch.nn.BCEWithLogitsLoss")
@@ -102,17 +133,19 @@ def test_a_loss_that_fails_a_check_ends_in_a_non_zero_exit():
     assert "target = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]], dtype=torch.bool)" in failed.stdout
 
 
-def test_the_seeds_toy_tables_are_told_with_their_misprints(tmp_path):
-    printed = spineloss("shapes", "--convention", "seed", cwd=tmp_path)
+def test_the_thesis_toy_tables_are_printed_with_their_misprints(spineloss, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = spineloss("shapes", "--convention", "thesis")
     assert printed.returncode == 0 and printed.stdout.count("*") == 6 + 1
     assert "Focal, fitting_2: 0.2263 is right, 0.1982 is printed" in printed.stdout
     assert not list(tmp_path.iterdir())
 
 
-def test_own_shapes_and_losses_are_tabled_and_drawn(tmp_path):
+def test_own_shapes_and_losses_are_tabled_and_drawn(spineloss, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("[red]:\n#-+.\n#...\n")
     spec = "tversky(alpha=0.5, beta=2.0)"
-    done = spineloss("shapes", "--shapes", "mine.txt", "--loss", spec, "-o", "toys", cwd=tmp_path)
+    done = spineloss("shapes", "--shapes", "mine.txt", "--loss", spec, "-o", "toys")
     assert done.returncode == 0 and "[red]" in done.stdout and "0.5556" in done.stdout
     with (tmp_path / "toys" / "shapes.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)

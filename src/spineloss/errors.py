@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""Bad input; the message says how to fix it."""
 
 
 class UserError(ValueError):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from spineloss.study.status import RunStatus, summary, table, view
+from spineloss.cli.status_view import run_table, view
+from spineloss.study.status import RunStatus, summary
 
 ROWS = [
     RunStatus("[red]", 0, "done", None, 20, 20, 3.0, 0.25, 0.7949),
@@ -22,8 +23,8 @@ def shown(renderable, width=120):
     return console.export_text()
 
 
-def test_a_line_a_run():
-    lines = shown(table(ROWS)).splitlines()
+def test_one_line_per_run():
+    lines = shown(run_table(ROWS)).splitlines()
     done = next(line for line in lines if "20/20" in line)
     assert "[red]" in done and "0.2500" in done and "79.49" in done and "3.0" in done
     assert any("failed: out of memory" in line for line in lines)

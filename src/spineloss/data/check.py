@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from rich.table import Table
-from rich.text import Text
 
 from spineloss.data import volumes
 from spineloss.data.cases import Case, Problem, find_cases, read_labels
@@ -40,32 +38,6 @@ class Report:
     rows: list[Row]
     problems: list[Problem]
     content: dict[str, str]
-
-    def table(self) -> Table:
-        """The rows as a table for the terminal."""
-        labels = sorted({label for row in self.rows for label in row.voxels})
-        table = Table(box=None, pad_edge=False)
-        table.add_column("case", no_wrap=True)
-        for title in (
-            "shape",
-            "spacing mm",
-            "axes",
-            "intensity",
-            *(f"label {label}" for label in labels),
-            "share",
-        ):
-            table.add_column(title, justify="right", no_wrap=True)
-        for row in self.rows:
-            table.add_row(
-                Text(row.case),
-                " x ".join(str(size) for size in row.shape),
-                " x ".join(f"{step:.2f}" for step in row.spacing),
-                row.orientation,
-                f"{row.low:g}..{row.high:g}",
-                *(str(row.voxels.get(label, 0)) for label in labels),
-                f"{100 * row.foreground:.2f} %",
-            )
-        return table
 
 
 def check(source: Path) -> Report:

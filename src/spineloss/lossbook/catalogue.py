@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, get_args, get_origin
 
-from rich.table import Table
-from rich.text import Text
-
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES
 from spineloss.losses.base import Loss
@@ -45,13 +42,6 @@ class Entry:
         lines += [f"Paper: {self.paper}"] if self.paper else []
         return "\n".join([*lines, f"Example: {self.example}"])
 
-    def table(self) -> Table:
-        """The arguments, one a row."""
-        rows = Table("argument", "default", "range", "meaning")
-        for argument in self.arguments:
-            rows.add_row(argument.name, argument.default, argument.range, Text(argument.meaning))
-        return rows
-
 
 def entry(name: str) -> Entry:
     """What is known of a loss.
@@ -81,14 +71,9 @@ def entry(name: str) -> Entry:
     )
 
 
-def table() -> Table:
-    """Every loss of the library, one a row."""
-    rows = Table("loss", "category", "arguments: default, range", "paper", show_lines=True)
-    for name in LOSSES:
-        told = entry(name)
-        arguments = "\n".join(f"{each.name} = {each.default}, {each.range}" for each in told.arguments)
-        rows.add_row(name, told.category, arguments, Text(told.paper))
-    return rows
+def entries() -> list[Entry]:
+    """Every loss of the library."""
+    return [entry(name) for name in LOSSES]
 
 
 def _sections(loss: type[Loss]) -> dict[str, str]:

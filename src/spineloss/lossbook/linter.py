@@ -6,12 +6,10 @@ growing shape, so that the first input that shows a flaw is the smallest.
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from rich.table import Table
-from rich.text import Text
 from torch import nn
 
 from spineloss.lossbook.checks import CHECKS, Check, Flaw, Input, Outcome
@@ -86,12 +84,3 @@ def example(shape: tuple[int, ...]) -> Input:
     target.flatten(2)[..., 0] = 1
     target.flatten(2)[..., -1] = 0
     return Input(logits, target)
-
-
-def table(findings: Sequence[Finding]) -> Table:
-    """The findings as a table for the terminal."""
-    styles = {Outcome.PASS: "green", Outcome.NOTE: "yellow", Outcome.FAIL: "bold red", Outcome.SKIPPED: "dim"}
-    rows = Table("check", "outcome", "meaning")
-    for finding in findings:
-        rows.add_row(finding.check.name, Text(finding.outcome, styles[finding.outcome]), finding.check.meaning)
-    return rows

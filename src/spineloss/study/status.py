@@ -1,14 +1,8 @@
-"""How far a study is, read from its folder, and that as a view of a terminal."""
+"""How far a study is, read from its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Group
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
@@ -17,7 +11,7 @@ from spineloss.study.settings import load
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run: its status, epochs done of all, mean seconds an epoch, last training loss, last validation Dice.
+    """One run: its status, epochs done of all, mean seconds per epoch, last training loss, last validation Dice.
 
     The last three are none before there is one.
     """
@@ -77,25 +71,6 @@ def seconds_left(rows: Sequence[RunStatus]) -> float | None:
     )
 
 
-def table(rows: Sequence[RunStatus]) -> Table:
-    """A line a run: the loss is the last epoch's, Dice the last validation's in percent."""
-    lines = Table("method", "fold", "status")
-    for numbers in ("epochs", "loss", "Dice", "s/epoch"):
-        lines.add_column(numbers, no_wrap=True, justify="right")
-    for row in rows:
-        # As text: a method may be named "[red]".
-        lines.add_row(
-            Text(row.method),
-            str(row.fold),
-            Text(row.status if row.reason is None else f"{row.status}: {row.reason}"),
-            f"{row.epochs_done}/{row.epochs}",
-            "" if row.train_loss is None else f"{row.train_loss:.4f}",
-            "" if row.dice is None else f"{100 * row.dice:.2f}",
-            "" if row.seconds_per_epoch is None else f"{row.seconds_per_epoch:.1f}",
-        )
-    return lines
-
-
 def summary(rows: Sequence[RunStatus]) -> str:
     """How many runs are done, and the time left."""
     done, left = sum(row.status == "done" for row in rows), seconds_left(rows)
@@ -107,13 +82,3 @@ def _duration(seconds: float) -> str:
     if seconds < 60:
         return "less than a minute"
     return f"about {seconds / 60:.0f} min" if seconds < 2 * 3600 else f"about {seconds / 3600:.1f} h"
-
-
-def view(rows: Sequence[RunStatus], fold: int) -> Group:
-    """What a running study looks like: the runs of the fold at work, and how far all folds are."""
-    epochs = sum(row.epochs_done for row in rows)
-    return Group(
-        table([row for row in rows if row.fold == fold]),
-        Padding(ProgressBar(total=sum(row.epochs for row in rows), completed=epochs)),
-        Text(summary(rows)),
-    )

@@ -1,0 +1,71 @@
+"""`spineloss data`: look at volumes, or make some."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from spineloss.cli.terminal import FAILED, say, show
+
+if TYPE_CHECKING:
+    from spineloss.data.check import Report
+
+app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, or generate a phantom.")
+
+
+@app.command()
+def check(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of volumes, or a CSV manifest.")],
+) -> None:
+    """Print the cases of a folder and every problem found.
+
+    Example: [bold]spineloss data check volumes/[/bold]
+    """
+    say(f"Checking {source}")
+    from spineloss.data.check import check
+
+    report = check(source)
+    show(_case_table(report))
+    for problem in report.problems:
+        say(f"{problem.case}: {problem.sentence}")
+    say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
+    if report.problems:
+        raise typer.Exit(FAILED)
+
+
+def _case_table(report: "Report") -> Table:
+    labels = sorted({label for row in report.rows for label in row.voxels})
+    table = Table(box=None, pad_edge=False)
+    table.add_column("case", no_wrap=True)
+    for title in ("shape", "spacing mm", "axes", "intensity", *(f"label {label}" for label in labels), "share"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(
+            Text(row.case),
+            " x ".join(str(size) for size in row.shape),
+            " x ".join(f"{step:.2f}" for step in row.spacing),
+            row.orientation,
+            f"{row.low:g}..{row.high:g}",
+            *(str(row.voxels.get(label, 0)) for label in labels),
+            f"{100 * row.foreground:.2f} %",
+        )
+    return table
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where images/ and masks/ are written.")],
+    anatomy: Annotated[str, typer.Option(help="lumbar or cervical.")] = "lumbar",
+    cases: Annotated[int, typer.Option(min=1, help="How many cases.")] = 18,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
+) -> None:
+    """Generate spine MRI volumes with their masks.
+
+    Example: [bold]spineloss data phantom phantom/ --anatomy cervical --cases 12[/bold]
+    """
+    say(f"Generating {cases} {anatomy} phantoms in {folder}")
+    from spineloss.data.phantom import write_phantom
+
+    write_phantom(folder, anatomy, cases=cases, seed=seed)

@@ -1,0 +1,150 @@
+"""`spineloss study`: read what a study found, as tables, tests, pictures and one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spineloss.cli.terminal import names, say
+from spineloss.errors import UserError
+
+app = typer.Typer()
+
+
+@app.command()
+def table(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    epoch: Annotated[
+        str,
+        typer.Option(
+            help="last; best (chosen by validation Dice); or optimistic (each metric's own best, as in Hun 2021)."
+        ),
+    ] = "last",
+    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+) -> None:
+    """Print mean and standard deviation over folds by method and metric, the best in bold.
+
+    Example: [bold]spineloss study table study/ --epoch best --format latex[/bold]
+    """
+    print_table(folder, epoch, format)
+
+
+def print_table(folder: Path, epoch: str, format: str) -> None:
+    """Print a study's table with the remarks on its adaptive methods."""
+    from spineloss.results.table import read_records, render, summarise
+    from spineloss.study.controls import verdicts
+    from spineloss.study.courses import courses_in_words, read_trajectories
+    from spineloss.study.settings import load
+
+    records = read_records(folder)
+    rows = summarise(records, epoch)
+    study = load(folder / "study.yaml")
+    # At each metric's own best epoch nothing can be concluded.
+    concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
+    remarks = [*courses_in_words(read_trajectories(study, folder)), *concluded]
+    print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
+
+
+@app.command()
+def trajectories(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
+) -> None:
+    """Draw how the weights or parameters of each method that adapts its loss went, a panel a fold.
+
+    Example: [bold]spineloss study trajectories study/ -o pictures/[/bold]
+    """
+    from spineloss.study.courses import draw_trajectories
+
+    for picture in draw_trajectories(folder, output):
+        say(str(picture))
+
+
+# What decides is asked alike wherever methods are compared.
+Metrics = Annotated[str, typer.Option(help="Which metrics decide, in this order, with commas.")]
+Reference = Annotated[
+    str | None, typer.Option(help="The method to compare with; the one with the best mean if not given.")
+]
+Margin = Annotated[
+    str | None,
+    typer.Option(
+        help="Differences up to it do not matter: percentage points or mm, one for all metrics or one each."
+    ),
+]
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The page; report.html in the study's folder if not given."),
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="A folder for the figures alone, as SVG and PNG.")] = None,
+    case: Annotated[
+        str | None, typer.Option(help="The case of the 3D view; the median one of the reference if not given.")
+    ] = None,
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
+) -> None:
+    """Write the study as one page that needs nothing else: open it in a browser.
+
+    Example: [bold]spineloss study report study/ --figures figures/ --metrics dice,hd95[/bold]
+    """
+    say(f"Reading {folder}")
+    from spineloss.report.content import read_content
+    from spineloss.report.page import write_report
+
+    page = output or folder / "report.html"
+    write_report(read_content(folder, names(metrics), reference, _margins(margin)), page, figures, say, case)
+    say(f"Open {page} in a browser")
+
+
+@app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    metrics: Metrics = "dice",
+    reference: Reference = None,
+    margin: Margin = None,
+    epoch: Annotated[str, typer.Option(help="last; or best (chosen by validation Dice).")] = "last",
+    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+) -> None:
+    """Compare the methods case by case: the answer in two sentences, paired tests, ranks, and how sure it is.
+
+    Example: [bold]spineloss study compare study/ --metrics dice,hd95 --margin 1,0.5[/bold]
+    """
+    from spineloss.results.comparison import compare_study
+    from spineloss.results.comparison_table import render
+    from spineloss.results.table import read_records
+
+    results = compare_study(read_records(folder), names(metrics), reference, _margins(margin), epoch)
+    print(render(results, format, epoch=epoch))
+
+
+def _margins(text: str | None) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        raise UserError(f"The margin {text!r} is no number: write it as 1.0, or as 1.0,0.5.") from error
+
+
+def landscape(
+    source: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run, such as study/runs/dice/fold-0.")],
+    loss: Annotated[
+        list[str] | None, typer.Option(help="A loss whose surface is drawn; repeatable. The run's own if none.")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Along each of both directions, odd.")] = 15,
+    span: Annotated[float, typer.Option(help="How far, in lengths of the trained filters.")] = 1.0,
+) -> None:
+    """Draw losses around a run's trained network, along two random directions scaled filter by filter.
+
+    The numbers and the pictures are written into the run's folder, where the study's report finds them.
+
+    Example: [bold]spineloss landscape study/runs/dice/fold-0 --loss dice --loss cross_entropy[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.study.landscape import write_landscape
+
+    for path in write_landscape(source, loss or [], points=points, span=span, progress=say):
+        say(str(path))

@@ -1,0 +1,124 @@
+"""`spineloss study`: run a study and see how far it is; `spineloss predict`: use its networks."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from spineloss.cli.results_commands import print_table
+from spineloss.cli.status_view import run_table, view
+from spineloss.cli.terminal import FAILED, STOPPED, console, say, show
+
+app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
+
+
+@app.command()
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY_FILE", help="A study file, a preset's name, or a study folder to go on with."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The study's folder.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")
+    ] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
+    ] = None,
+) -> None:
+    """Train every method on every fold, whatever is not done yet, and print the table.
+
+    Example: [bold]spineloss study run lumbar --data volumes/ --method dice --method focal -o study/[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.study import settings
+    from spineloss.study.engine import run_study
+    from spineloss.study.trackers import follow, open_trackers
+
+    folder = Path(source)
+    if (folder / "study.yaml").exists():
+        output, source = output or folder, str(folder / "study.yaml")
+    overrides: dict[str, Any] = {"data": data} if data else {}
+    if method:
+        overrides["methods"] = method
+    study = settings.load(source, overrides)
+    output = output or Path(Path(source).stem)
+    trackers = open_trackers(track or [], output)
+    try:
+        failed = _follow(follow(run_study(study, output, say), trackers, say), output)
+    except KeyboardInterrupt:
+        say("Stopped; the same command goes on from here.")
+        raise typer.Exit(STOPPED) from None
+    print_table(output, "last", "text")
+    if failed:
+        say(f"{failed} run(s) failed; the others are complete.")
+        raise typer.Exit(FAILED)
+
+
+def _follow(events: Any, folder: Path) -> int:
+    """Show the events of a study, as a view on a terminal and as lines elsewhere, and count the failed runs."""
+    from spineloss.study.status import read_status
+
+    failed = 0
+    with (
+        Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
+    ):
+        for event in events:
+            place = f"{event.method} fold {event.fold}"
+            if event.epoch is None:
+                failed += 1
+                say(f"{place}: failed: {event.reason}")
+            elif live is None and event.epoch.validation:
+                say(_validation_line(place, event))
+            if live is not None:
+                live.update(view(read_status(folder), event.fold), refresh=True)
+    return failed
+
+
+def _validation_line(place: str, event: Any) -> str:
+    dice = [row["dice"] for row in event.epoch.validation if row["dice"] == row["dice"]]
+    score = f"validation Dice {100 * sum(dice) / len(dice):.2f}" if dice else "validation Dice undefined"
+    return f"{place}: epoch {event.epoch.epoch}/{event.epochs}, loss {event.epoch.train_loss:.4f}, {score}"
+
+
+@app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+) -> None:
+    """Show how far each run is and the time left.
+
+    Example: [bold]spineloss study status study/[/bold]
+    """
+    from spineloss.study.status import read_status, summary
+
+    rows = read_status(folder)
+    show(run_table(rows))
+    say(summary(rows))
+
+
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Volumes, DICOM series, or folders of them.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks, or a file for one input.")],
+    method: Annotated[
+        str | None, typer.Option(help="The study's method; its best by validation Dice if not given.")
+    ] = None,
+) -> None:
+    """Segment new volumes with trained networks: all folds averaged when given a study.
+
+    Example: [bold]spineloss predict study/ new.nii.gz -o masks/[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.study import prediction
+
+    predictor = prediction.Predictor(prediction.find_runs(source, method))
+    say(f"Predicting with {predictor.method}, {len(predictor.networks)} network(s)")
+    for written in prediction.predict(predictor, inputs, output):
+        say(f"{written.mask}: {written.voxels} voxels, {written.seconds:.2f} s")

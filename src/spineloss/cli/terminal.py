@@ -1,0 +1,23 @@
+"""What every command prints with: lines, tables, and the exit codes."""
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=True)
+FAILED = 1
+STOPPED = 130
+
+
+def say(line: str) -> None:
+    """Print a line; markup stays off, because a case or method may be named "[red]"."""
+    console.print(line, markup=False)
+
+
+def show(table: Table) -> None:
+    """Print a table at least 120 wide: a number cut off by a narrow terminal is worse than a wrapped line."""
+    Console(highlight=False, width=max(console.width, 120)).print(table)
+
+
+def names(text: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in text.split(",")]
