@@ -16,8 +16,9 @@ FLOORS = [
     {"lossbook", "training"},
     {"results"},
     {"figures"},
+    {"thesis"},
     {"search", "study"},
-    {"report", "thesis"},
+    {"report"},
     {"cli"},
 ]
 # The order inside a room, each module below the ones after it.
@@ -30,7 +31,7 @@ INSIDE = {
         {"__main__"},
     ],
     "data": [
-        {"volumes", "augmentation", "folds", "preprocessing"},
+        {"volumes", "augmentation", "folds", "groups", "preprocessing"},
         {"cases", "phantom"},
         {"check"},
         {"cache"},
@@ -39,15 +40,15 @@ INSIDE = {
     ],
     "results": [
         {"text_table", "trajectories", "statistics", "run_folder", "surface"},
-        {"ranking", "table"},
+        {"learning_rates", "ranking", "table"},
         {"sentences", "comparison"},
         {"comparison_table"},
     ],
     "study": [
         {"settings"},
         {"preparation", "recipe", "prediction", "status", "controls", "courses"},
-        {"engine", "landscape"},
-        {"trackers"},
+        {"training_run", "landscape"},
+        {"engine", "trackers"},
     ],
 }  # fmt: skip
 LONGEST = 400  # lines of a module

@@ -32,7 +32,7 @@ def reported(tmp_path_factory, hostile):
     data = write_small_data(folder / "lumbar")
     adaptive = {"name": "adaptive", "loss": "dice + boundary", "weighting": "rebalance"}
     methods = ["dice", adaptive, *({"name": name, "loss": "cross_entropy"} for name in hostile)]
-    study = check(SETTINGS | {"data": data, "methods": methods}, "test")
+    study = check(SETTINGS | {"data": data, "methods": methods, "beside": "thesis-lumbar"}, "test")
     list(run_study(study, folder / "study", progress=lambda line: None, cache=Cache(folder / "cache")))
     run = Run.of(folder / "study", "dice", 0).folder
     list(write_landscape(run, ["dice", "focal"], points=3, span=1.0, progress=lambda line: None))

@@ -10,11 +10,11 @@ from spineloss.metrics import METRICS
 from spineloss.results.table import read_records, render, summarise, write_table
 
 
-def make_run(study, method, fold, scores, order=0, status="done"):
+def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
     """Scores: {epoch: {case: dice}}; every other metric repeats it."""
-    folder = study / "runs" / f"{order}" / f"fold-{fold}"
+    folder = study / "runs" / f"{order}" / f"fold-{fold}-{repeat}"
     folder.mkdir(parents=True)
-    record = {"method": method, "order": order, "fold": fold, "status": status}
+    record = {"method": method, "order": order, "fold": fold, "repeat": repeat, "status": status}
     (folder / "run.json").write_text(json.dumps(record))
     rows = [
         {"epoch": epoch, "case": case, "label": label, **dict.fromkeys(METRICS, dice)}
@@ -46,6 +46,16 @@ def test_by_hand(study):
     # The epoch chosen by Dice decides for every metric; the optimistic choice takes each metric's own.
     assert cell(study, "dice", "hausdorff", "best").mean == pytest.approx(0.75)
     assert cell(study, "dice", "hausdorff", "optimistic").mean == pytest.approx((0.5 + 0.2) / 2)
+
+
+def test_repeats_are_averaged_within_a_case_before_folds_are(study):
+    make_run(study, "dice", 0, {1: {"a": 0.9, "b": 0.7}})
+    make_run(study, "dice", 0, {1: {"a": 0.5, "b": 0.3}}, repeat=1)
+    make_run(study, "dice", 1, {1: {"c": 0.4}})
+    row = cell(study, "dice", "dice", "last")
+    # Cases 0.7, 0.5 and 0.4: folds 0.6 and 0.4.
+    assert (row.mean, row.folds) == (pytest.approx(0.5), 2)
+    assert row.std == pytest.approx(math.sqrt(0.02))
 
 
 def test_undefined_is_left_out_and_counted(study):

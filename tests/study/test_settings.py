@@ -24,9 +24,9 @@ def test_the_projects_own_studies_load(path, monkeypatch):
     assert load(path).methods
 
 
-def test_defaults_are_the_seeds_lumbar_training(write):
+def test_defaults_are_the_lumbar_training_of_the_thesis(write):
     study = load(write("data: volumes\nmethods: [dice]"))
-    assert (study.epochs, study.batch, study.learning_rate, study.folds) == (100, 4, 0.001, 3)
+    assert (study.epochs, study.batch, study.rates(study.methods[0]), study.folds) == (100, 4, (0.001,), 3)
     assert study.grid == (32, 224, 224)
     assert study.augment.affine == 0.3
 
@@ -50,6 +50,19 @@ def test_a_file_builds_on_a_preset(write):
     study = load(write("preset: cervical\ndata: volumes\nmethods: [dice]\nepochs: 3"))
     assert (study.epochs, study.learning_rate) == (3, 0.002)
     assert set(PRESETS) == {"cervical", "demo", "lumbar"}
+
+
+def test_a_presets_learning_rate_is_for_its_own_width(write):
+    narrow = load(write("preset: cervical\ndata: volumes\nmethods: [dice]\nwidth: 8"))
+    assert narrow.learning_rate == "auto" and narrow.rates(narrow.methods[0]) == (0.008,)
+    kept = load(write("preset: cervical\ndata: v\nmethods: [dice]\nwidth: 8\nlearning_rate: 0.002"))
+    assert kept.learning_rate == 0.002
+
+
+def test_a_methods_learning_rate_wins_over_the_studys(write):
+    text = "data: v\nlearning_rate: [0.01, 1e-3]\nmethods: [dice, {loss: iou, learning_rate: 0.1}, focal]"
+    study = load(write(text))
+    assert [study.rates(method) for method in study.methods] == [(0.001, 0.01), (0.1,), (0.001, 0.01)]
 
 
 def test_methods_are_texts_or_mappings(write):
@@ -111,6 +124,13 @@ def test_controls_of_a_tuning(write):
             "data: v\nmethods: [{loss: tversky + focal, tuning: greedy, weighting: cov}]",
             "it has a weighting and a tuning",
         ),
+        ("data: v\nmethods: [dice]\nlearning_rate: fast", "'fast' is no learning rate; write auto, a number"),
+        ("data: v\nmethods: [dice]\nlearning_rate: [0.1]", "two or more"),
+        ("data: v\nmethods: [dice]\nlearning_rate: [0.1, 0]", "0 is no learning rate"),
+        ("data: v\nmethods: [{loss: dice, learning_rate: .nan}]", "nan is no learning rate"),
+        ("data: v\nmethods: [dice]\nrepeats: 0", "repeats"),
+        ("data: v\nmethods: [dice]\ngroups: 'a('", "is not a regular expression"),
+        ("data: v\nmethods: [dice]\nbeside: thesis", "beside"),
         ("methods: [dice]", "the key 'data' is missing"),
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
         ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),

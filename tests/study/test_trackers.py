@@ -11,8 +11,8 @@ import torch
 from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run, folder_name
-from spineloss.study.engine import Event
 from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers, pictures, surfaces
+from spineloss.study.training_run import Event
 from spineloss.training.loop import Epoch
 from spineloss.training.validation import Example
 

@@ -30,7 +30,8 @@ def table(
 
 
 def print_table(folder: Path, epoch: str, format: str) -> None:
-    """Print a study's table with the remarks on its adaptive methods."""
+    """Print a study's table with the remarks on its learning rates and adaptive methods."""
+    from spineloss.results.learning_rates import rates_in_words, read_choices
     from spineloss.results.table import read_records, render, summarise
     from spineloss.study.controls import verdicts
     from spineloss.study.courses import courses_in_words, read_trajectories
@@ -41,7 +42,8 @@ def print_table(folder: Path, epoch: str, format: str) -> None:
     study = load(folder / "study.yaml")
     # At each metric's own best epoch nothing can be concluded.
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
-    remarks = [*courses_in_words(read_trajectories(study, folder)), *concluded]
+    rates = rates_in_words(read_choices(folder))
+    remarks = [*rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
     print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 

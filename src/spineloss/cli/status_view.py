@@ -22,7 +22,7 @@ def run_table(rows: Sequence["RunStatus"]) -> Table:
         # As text: a method may be named "[red]".
         lines.add_row(
             Text(row.method),
-            str(row.fold),
+            f"{row.fold}, repeat {row.repeat}" if row.repeat else str(row.fold),
             Text(row.status if row.reason is None else f"{row.status}: {row.reason}"),
             f"{row.epochs_done}/{row.epochs}",
             "" if row.train_loss is None else f"{row.train_loss:.4f}",

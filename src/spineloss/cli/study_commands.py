@@ -69,12 +69,12 @@ def _follow(events: Any, folder: Path) -> int:
         Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
     ):
         for event in events:
-            place = f"{event.method} fold {event.fold}"
             if event.epoch is None:
-                failed += 1
-                say(f"{place}: failed: {event.reason}")
+                # A learning rate that fails while it is tried fails no run.
+                failed += event.rate is None
+                say(f"{event.place}: failed: {event.reason}")
             elif live is None and event.epoch.validation:
-                say(_validation_line(place, event))
+                say(_validation_line(event.place, event))
             if live is not None:
                 live.update(view(read_status(folder), event.fold), refresh=True)
     return failed

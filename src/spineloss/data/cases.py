@@ -19,11 +19,15 @@ VERTEBRA = re.compile(r"([CTL])(\d+)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Case:
-    """An id, an image, and its masks: one label map, or binary masks with the label each stands for."""
+    """An id, an image, and its masks: one label map, or binary masks with the label each stands for.
+
+    `group` is the patient, where a manifest names one.
+    """
 
     id: str
     image: Path
     masks: tuple[tuple[Path, int | None], ...]
+    group: str | None = None
 
     def paths(self) -> list[Path]:
         """Every file of the case."""
@@ -51,7 +55,8 @@ class Layout:
 def find_cases(source: Path) -> Layout:
     """The cases of a folder or a CSV manifest.
 
-    Layouts, in the order they are looked for: a `.csv` manifest (columns case, image, mask), nnU-Net raw
+    Layouts, in the order they are looked for: a `.csv` manifest (columns case, image, mask, and group
+    where a patient has several cases), nnU-Net raw
     (`imagesTr`, `labelsTr`), paired folders (`images`, `masks`), MyoSegmenTUM (`NN/vertebrae/WATER.dcm` with
     `L1.mha` ...), and the seed's cervical one (`NN/data_NN.nii.gz`, `NN/label_NN.nii.gz`).
 
@@ -180,7 +185,7 @@ def _manifest(path: Path) -> Layout:
                 Problem(case, "missing file", f"{missing} does not exist: mend line {line} of {path}.")
             )
         else:
-            cases.append(Case(case, image, ((mask, None),)))
+            cases.append(Case(case, image, ((mask, None),), row.get("group") or None))
     return Layout("manifest", cases, problems)
 
 

@@ -12,6 +12,7 @@ from spineloss.data import preprocessing, volumes
 from spineloss.data.cache import Cache, key_of
 from spineloss.data.cases import Case, Layout, find_cases, read_case
 from spineloss.data.check import Report
+from spineloss.data.groups import group_cases
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
 from spineloss.files import read_tensor, write_tensors
@@ -38,9 +39,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples by case id, the names of the target channels, the common orientation and a digest of the content."""
+    """Samples by case id, the group (patient) of each, target channels, common orientation, a digest of it all."""
 
     samples: dict[str, Sample]
+    groups: dict[str, str]
     channels: tuple[str, ...]
     orientation: str
     digest: str
@@ -53,6 +55,7 @@ def prepare(
     labels: str | Sequence[int],
     target: str,
     leave_out: Sequence[str],
+    groups: str = "auto",
     cache: Cache,
     progress: Callable[[str], None],
 ) -> Dataset:
@@ -64,6 +67,7 @@ def prepare(
         labels: `all`, or the chosen ones.
         target: `merged` or `per-label`.
         leave_out: ids of cases to leave out, whatever is wrong with them.
+        groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
         cache: where prepared cases are kept.
         progress: told in a line what is being done.
 
@@ -94,7 +98,14 @@ def prepare(
         )
     names = ("all",) if target == "merged" else tuple(str(label) for label in chosen)
     content = "\n".join(f"{case} {report.content[case]}" for case in sorted(samples))
-    return Dataset(samples, names, orientation, hashlib.sha256(content.encode()).hexdigest())
+    declared = {case.id: case.group for case in kept if case.group}
+    return Dataset(
+        samples,
+        group_cases(samples, declared, groups),
+        names,
+        orientation,
+        hashlib.sha256(content.encode()).hexdigest(),
+    )
 
 
 def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Case]:

@@ -4,7 +4,6 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from spineloss.results.table import Record, Row, read_records, summarise
 from spineloss.study.landscape import landscape_file
 from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
+from spineloss.thesis.published import published
 
 CURVES = ("train_loss", "learning_rate", *METRICS)
 
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A method's cells by metric, over its finished folds, and the seed's published ones where it has it."""
+    """A method's cells by metric, over its finished folds, and the published ones that the study asks for."""
 
     method: str
     folds: int
@@ -142,13 +142,13 @@ def _table(
 ) -> list[TableRow]:
     # The first of a method's rows is the average over its labels.
     shown = {(row.method, row.metric): row for row in reversed(rows)}
-    seed = _published(study)
+    theirs = published(study.beside.removeprefix("thesis-")) if study.beside else {}
     return [
         TableRow(
             method,
             max(shown[method, metric].folds for metric in METRICS),
             {metric: _cell(method, metric, methods, shown, results) for metric in METRICS},
-            seed.get(method, {}),
+            theirs.get(method, {}),
         )
         for method in methods
     ]
@@ -173,27 +173,12 @@ def _cell(
     return Cell(text, row.mean, row.mean == best, mark, f"{told}; {warning}" if warning else told)
 
 
-def _published(study: Study) -> dict[str, dict[str, str]]:
-    """The seed's Table 8.1 for the anatomy that the study's data folder is named after, if it is."""
-    anatomy = next((name for name in ("lumbar", "cervical") if name in study.data.name.lower()), None)
-    text = (files("spineloss") / "report" / "published.csv").read_text(encoding="utf-8")
-    return {
-        row["loss"]: {
-            metric: f"{float(row[metric]):.2f} ± {float(row[f'{metric}_std']):.2f}"
-            for metric in METRICS
-            if row.get(metric)
-        }
-        for row in csv.DictReader(text.splitlines())
-        if row["dataset"] == anatomy
-    }
-
-
 def _curves(folder: Path, method: str, records: Sequence[Record]) -> dict[str, list[dict[int, float]]]:
     curves: dict[str, list[dict[int, float]]] = {column: [] for column in CURVES}
     for record in records:
         if record.method != method:
             continue
-        path = Run.of(folder, method, record.fold).folder / "epochs.csv"
+        path = Run.of(folder, method, record.fold, record.repeat).folder / "epochs.csv"
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
         for column, folds in curves.items():

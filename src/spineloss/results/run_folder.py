@@ -35,14 +35,19 @@ def folder_name(method: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one method on one fold."""
+    """The folder of one method on one fold, in one of its repeats."""
 
     folder: Path
 
     @classmethod
-    def of(cls, study: Path, method: str, fold: int) -> "Run":
-        """The run of a method and fold in a study's folder."""
-        return cls(study / "runs" / folder_name(method) / f"fold-{fold}")
+    def of(cls, study: Path, method: str, fold: int, repeat: int = 0) -> "Run":
+        """The run of a method, fold and repeat in a study's folder."""
+        name = f"fold-{fold}-repeat-{repeat}" if repeat else f"fold-{fold}"
+        return cls(study / "runs" / folder_name(method) / name)
+
+    def candidate(self, rate: float) -> "Run":
+        """The run that tries a learning rate for this one, on an inner split of its training cases."""
+        return Run(self.folder / f"rate-{rate:g}")
 
     @property
     def weights(self) -> Path:

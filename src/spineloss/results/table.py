@@ -30,6 +30,7 @@ class Record:
     order: int
     fold: int
     scores: dict[int, dict[tuple[str, str], dict[str, float]]]
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,15 @@ def read_records(study: Path) -> list[Record]:
         run = read_json(path)
         if run["status"] == "done":
             records.append(
-                Record(run["method"], run["order"], run["fold"], _scores(path.parent / "validation.csv"))
+                Record(
+                    run["method"],
+                    run["order"],
+                    run["fold"],
+                    _scores(path.parent / "validation.csv"),
+                    run["repeat"],
+                )
             )
-    return sorted(records, key=lambda record: (record.order, record.method, record.fold))
+    return sorted(records, key=lambda record: (record.order, record.method, record.fold, record.repeat))
 
 
 def _scores(path: Path) -> dict[int, dict[tuple[str, str], dict[str, float]]]:
@@ -73,7 +80,7 @@ def _scores(path: Path) -> dict[int, dict[tuple[str, str], dict[str, float]]]:
 
 
 def summarise(records: Sequence[Record], epoch: EpochChoice = "last") -> list[Row]:
-    """Mean over the cases of a fold, then mean and sample standard deviation (ddof 1) over folds.
+    """Mean per case over repeats, over the cases of a fold, then mean and sample deviation (ddof 1) over folds.
 
     Args:
         records: of `read_records`.
@@ -101,8 +108,10 @@ def _method_rows(method: str, runs: Sequence[Record], epoch: EpochChoice) -> lis
     for name, chosen in shown:
         for metric in METRICS:
             means, undefined = [], 0
-            for run in runs:
-                mean, left_out = _fold_mean(run.scores[chosen_epoch(run, metric, epoch)], metric, chosen)
+            for fold in sorted({run.fold for run in runs}):
+                repeats = [run for run in runs if run.fold == fold]
+                scores = [run.scores[chosen_epoch(run, metric, epoch)] for run in repeats]
+                mean, left_out = _fold_mean(scores, metric, chosen)
                 undefined += left_out
                 if not math.isnan(mean):
                     means.append(mean)
@@ -119,19 +128,20 @@ def chosen_epoch(run: Record, metric: str, choice: EpochChoice) -> int:
 
     def quality(epoch: int) -> float:
         scores = run.scores[epoch]
-        mean, _ = _fold_mean(scores, decisive, sorted({label for _, label in scores}))
+        mean, _ = _fold_mean([scores], decisive, sorted({label for _, label in scores}))
         return -math.inf if math.isnan(mean) else sign * mean
 
     return max(sorted(run.scores), key=quality)
 
 
 def _fold_mean(
-    scores: dict[tuple[str, str], dict[str, float]], metric: str, labels: Sequence[str]
+    repeats: Sequence[dict[tuple[str, str], dict[str, float]]], metric: str, labels: Sequence[str]
 ) -> tuple[float, int]:
     by_case: dict[str, list[float]] = defaultdict(list)
-    for (case, label), values in scores.items():
-        if label in labels:
-            by_case[case].append(values[metric])
+    for scores in repeats:
+        for (case, label), values in scores.items():
+            if label in labels:
+                by_case[case].append(values[metric])
     undefined = sum(math.isnan(value) for values in by_case.values() for value in values)
     means = [_mean([value for value in values if not math.isnan(value)]) for values in by_case.values()]
     return _mean([mean for mean in means if not math.isnan(mean)]), undefined

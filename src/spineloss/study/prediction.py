@@ -102,7 +102,7 @@ def find_runs(source: Path, method: str | None = None) -> list[Run]:
         method = _best(records)
     if method not in names:
         raise UserError(f"{source} has no finished run of {method!r}; it has {', '.join(names)}.")
-    return [Run.of(source, method, record.fold) for record in records if record.method == method]
+    return [Run.of(source, method, each.fold, each.repeat) for each in records if each.method == method]
 
 
 def _best(records: Sequence) -> str:

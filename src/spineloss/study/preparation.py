@@ -28,6 +28,7 @@ def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None =
         labels=study.labels,
         target=study.target,
         leave_out=study.leave_out,
+        groups=study.groups,
         cache=cache or Cache(),
         progress=progress,
     )

@@ -23,7 +23,7 @@ class Recipe:
     policy: Policy | None = None
     search: Search | None = None
 
-    def told(self) -> list[str]:
+    def texts(self) -> list[str]:
         """Its parts as texts: the same texts train the same network."""
         return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
-from spineloss.study.settings import load
+from spineloss.study.settings import Study, Trial, load
 
 
 @dataclass(frozen=True)
 class RunStatus:
     """One run: its status, epochs done of all, mean seconds per epoch, last training loss, last validation Dice.
 
-    The last three are none before there is one.
+    The last three are none before there is one. Epochs count those that try out learning rates.
     """
 
     method: str
@@ -25,6 +25,7 @@ class RunStatus:
     seconds_per_epoch: float | None
     train_loss: float | None
     dice: float | None
+    repeat: int = 0
 
 
 def read_status(folder: Path) -> list[RunStatus]:
@@ -37,25 +38,34 @@ def read_status(folder: Path) -> list[RunStatus]:
     if not path.exists():
         raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
     study = load(path)
-    rows = []
-    for trial in study.trials:
-        for fold in range(study.folds):
-            run = Run.of(folder, trial.name, fold)
-            record, epochs = run.record(), run.epochs()
-            rows.append(
-                RunStatus(
-                    trial.name,
-                    fold,
-                    record["status"],
-                    record.get("reason"),
-                    len(epochs),
-                    study.epochs,
-                    sum(epoch["seconds"] for epoch in epochs) / len(epochs) if epochs else None,
-                    epochs[-1]["train_loss"] if epochs else None,
-                    next((epoch["dice"] for epoch in reversed(epochs) if "dice" in epoch), None),
-                )
-            )
-    return rows
+    return [
+        _run_status(study, trial, Run.of(folder, trial.name, fold, repeat), fold, repeat)
+        for trial in study.trials
+        for fold in range(study.folds)
+        for repeat in range(study.repeats)
+    ]
+
+
+def _run_status(study: Study, trial: Trial, run: Run, fold: int, repeat: int) -> RunStatus:
+    rates = study.rates(trial.method)
+    tried = [run.candidate(rate) for rate in rates] if len(rates) > 1 and not repeat else []
+    record, epochs = run.record(), run.epochs()
+    status = record["status"]
+    if status == "pending" and any(candidate.record()["status"] != "pending" for candidate in tried):
+        status = "choosing a rate"
+    every = [epoch for each in (*tried, run) for epoch in each.epochs()]
+    return RunStatus(
+        trial.name,
+        fold,
+        status,
+        record.get("reason"),
+        len(every),
+        study.epochs * (1 + len(tried)),
+        sum(epoch["seconds"] for epoch in every) / len(every) if every else None,
+        epochs[-1]["train_loss"] if epochs else None,
+        next((epoch["dice"] for epoch in reversed(epochs) if "dice" in epoch), None),
+        repeat,
+    )
 
 
 def seconds_left(rows: Sequence[RunStatus]) -> float | None:
@@ -67,7 +77,7 @@ def seconds_left(rows: Sequence[RunStatus]) -> float | None:
     return sum(
         (row.epochs - row.epochs_done) * paces.get(row.method, mean)
         for row in rows
-        if row.status in ("pending", "running")
+        if row.status not in ("done", "failed")
     )
 
 

@@ -17,7 +17,7 @@ from spineloss.figures.point_cloud import point_cloud
 from spineloss.figures.slices import overlay
 from spineloss.learned.formula import Evolved
 from spineloss.results.run_folder import Run, epoch_row, folder_name
-from spineloss.study.engine import Event
+from spineloss.study.training_run import Event
 from spineloss.text import parse
 
 HEIGHT = 256  # of a slice, in pixels
@@ -136,17 +136,17 @@ class TensorBoard:
     def __init__(self, folder: Path) -> None:
         self.study = folder
         self._writer: Any = None
-        self._run: tuple[str, int] | None = None
+        self._run: Run | None = None
 
     def record(self, event: Event) -> None:
-        if (event.method, event.fold) != self._run:
+        if event.run(self.study) != self._run:
             self._open(event)
         if event.epoch is None:
             self._writer.add_text("failed", event.reason)
         else:
             for name, value in measurements(event).items():
                 self._writer.add_scalar(name, value, event.epoch.epoch)
-            for name, picture in pictures(event, Run.of(self.study, *self._run)).items():
+            for name, picture in pictures(event, self._run).items():
                 self._writer.add_image(name, picture, event.epoch.epoch, dataformats="HWC")
             for name, cloud in surfaces(event).items():
                 points, colours = cloud[None, :, :3], cloud[None, :, 3:].astype(int)
@@ -157,8 +157,10 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self.close()
-        self._run = event.method, event.fold
-        self._writer = SummaryWriter(self.study / "tensorboard" / folder_name(event.method) / f"fold-{event.fold}")
+        self._run = event.run(self.study)
+        self._writer = SummaryWriter(
+            self.study / "tensorboard" / self._run.folder.relative_to(self.study / "runs")
+        )
 
     def close(self) -> None:
         if self._writer is not None:
@@ -174,22 +176,19 @@ class WeightsAndBiases:
     name = "wandb"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.study = folder
         self._open_run: Any = None
-        self._run: tuple[str, int] | None = None
+        self._run: Run | None = None
 
     def record(self, event: Event) -> None:
-        if (event.method, event.fold) != self._run:
+        if event.run(self.study) != self._run:
             self._open(event)
         if event.epoch is None:
             self._open_run.summary["failed"] = event.reason
             return
         import wandb
 
-        shown = {
-            name: wandb.Image(picture)
-            for name, picture in pictures(event, Run.of(self.folder, *self._run)).items()
-        }
+        shown = {name: wandb.Image(picture) for name, picture in pictures(event, self._run).items()}
         shown |= {name: wandb.Object3D(cloud) for name, cloud in surfaces(event).items()}
         self._open_run.log(measurements(event) | shown, step=event.epoch.epoch)
 
@@ -197,13 +196,13 @@ class WeightsAndBiases:
         import wandb
 
         self.close()
-        self._run = event.method, event.fold
+        self._run = event.run(self.study)
         self._open_run = wandb.init(
-            project=folder_name(self.folder.resolve().name),
+            project=folder_name(self.study.resolve().name),
             group=event.method,
-            name=f"{event.method} fold {event.fold}",
-            config=Run.of(self.folder, event.method, event.fold).record(),
-            dir=self.folder,
+            name=event.place,
+            config=self._run.record(),
+            dir=self.study,
             mode=os.environ.get("WANDB_MODE", "offline"),
             settings=wandb.Settings(silent=True, console="off"),
         )
