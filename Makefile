@@ -10,7 +10,7 @@ setup: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/kernels/c/*.[ch])
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,trackers]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[study,trackers,test]'
 	touch $@
 
 # DATA=folder runs the same study on your own volumes.
@@ -28,4 +28,5 @@ endif
 
 test: setup
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 	.venv/bin/pytest --durations=10

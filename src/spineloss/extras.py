@@ -2,7 +2,7 @@
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "study": (
-        "SimpleITK", "deap", "jinja2", "lightning", "matplotlib", "monai", "PIL", "pydantic", "rich", "scipy",
+        "SimpleITK", "deap", "jinja2", "matplotlib", "monai", "PIL", "pydantic", "rich", "scipy",
         "sklearn", "torchio", "typer", "yaml",
     ),
     "trackers": ("tensorboard", "wandb"),

@@ -86,3 +86,11 @@ def read_tensor(path: Path, name: str) -> torch.Tensor:
     """Read one tensor of a file, leaving the others unread."""
     with safe_open(path, framework="pt") as file:
         return file.get_tensor(name)
+
+
+def cache_folder() -> Path:
+    """Where prepared cases are kept: `$SPINELOSS_CACHE`, or `spineloss` in the user's cache folder."""
+    chosen = os.environ.get("SPINELOSS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spineloss"

@@ -7,7 +7,7 @@ What is undefined is NaN, and NaN never enters a mean; how often that happened i
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ def _ratio(part: float, whole: float) -> float:
 
 def surface(
     prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], tolerance: float
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """Distances between the surfaces of two masks, in mm.
 
     A surface is the mask's voxels with a face to the outside, as in MedPy. `hausdorff` is the largest distance of

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,7 @@ from spineloss.losses import LOSSES, Compound, Loss
 from spineloss.losses.foreign import Foreign
 
 # What was learned from data.
-LEARNED = {"evolved": Evolved, "meta": meta_loss.read}
+LEARNED: dict[str, Callable[..., Loss]] = {"evolved": Evolved, "meta": meta_loss.read}
 
 
 def parse(text: str) -> Loss:

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from spineloss.kernels import distance_transform
 from spineloss.kernels.distance_transform import (
-    _on_device,
+    _plain,
     distance_map,
     signed_distance_map,
     signed_distance_maps,
@@ -24,11 +24,11 @@ MASKS = {
 }
 
 
-@pytest.fixture(params=[4, 8, 16, "edt"], autouse=True)
+@pytest.fixture(params=[4, 8, 16, "plain"], autouse=True)
 def each_way(request, monkeypatch):
     """With the compiled transform, of each width of vectors, and without."""
-    functions = None if request.param == "edt" else libraries().get(request.param)
-    if functions is None and request.param != "edt":
+    functions = None if request.param == "plain" else libraries().get(request.param)
+    if functions is None and request.param != "plain":
         pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
     monkeypatch.setattr(distance_transform, "library", lambda: functions)
 
@@ -58,7 +58,7 @@ def test_exact_as_every_pair_of_voxels(mask, spacing):
 def test_the_transform_of_other_devices_is_exact_too(spacing):
     volumes = [mask for mask in MASKS.values() if mask.shape == (9, 14, 11)]
     volumes += [np.zeros_like(volumes[0]), np.ones_like(volumes[0])]
-    found = _on_device(torch.from_numpy(np.stack(volumes)), spacing)
+    found = _plain(torch.from_numpy(np.stack(volumes)), spacing)
     for mask, distances in zip(volumes, found, strict=True):
         np.testing.assert_allclose(distances, signed_distance_map(mask, spacing), rtol=1e-5)
 
@@ -66,7 +66,7 @@ def test_the_transform_of_other_devices_is_exact_too(spacing):
 def test_the_transform_of_other_devices_is_exact_over_long_axes():
     mask = np.zeros((1, 70, 90), bool)
     mask[0, 3, 5] = mask[0, 60:, 80:] = True
-    found = _on_device(torch.from_numpy(mask)[None], (2.0, 1.5, 0.5))
+    found = _plain(torch.from_numpy(mask)[None], (2.0, 1.5, 0.5))
     np.testing.assert_allclose(found[0], signed_distance_map(mask, (2.0, 1.5, 0.5)), rtol=1e-5)
 
 

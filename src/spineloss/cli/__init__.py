@@ -11,6 +11,11 @@ FAILED = 1
 def main() -> None:
     """Run the command line; bad input or a missing extra ends in one sentence on stderr and exit code 1."""
     try:
+        if sys.argv[1:] == ["doctor"]:  # it runs where typer is not installed
+            from spineloss.cli.doctor import examine
+
+            print("\n".join(examine()))
+            return
         from spineloss.cli.application import app
 
         app()

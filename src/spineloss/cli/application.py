@@ -19,3 +19,14 @@ app.add_typer(search_commands.app)
 app.command("shapes")(loss_commands.shapes)
 app.command("landscape")(results_commands.landscape)
 app.command("predict")(study_commands.predict)
+
+
+@app.command()
+def doctor() -> None:
+    """Print what runs here: versions, kernels and threads, device, extras, cache.
+
+    Example: [bold]spineloss doctor[/bold]
+    """
+    from spineloss.cli.doctor import examine
+
+    print("\n".join(examine()))

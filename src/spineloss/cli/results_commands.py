@@ -1,7 +1,7 @@
 """`spineloss study`: read what a study found, as tables, tests, pictures and one page."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,17 +10,21 @@ from spineloss.errors import UserError
 
 app = typer.Typer()
 
+EpochChoice = Literal["last", "best", "optimistic"]
+TableFormat = Literal["text", "markdown", "csv", "latex"]
+Format = Annotated[TableFormat, typer.Option(help="How the table is written.")]
+
 
 @app.command()
 def table(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
     epoch: Annotated[
-        str,
+        EpochChoice,
         typer.Option(
-            help="last; best (chosen by validation Dice); or optimistic (each metric's own best, as in Hun 2021)."
+            help="The last; the best by validation Dice; or each metric's own best, which is optimistic."
         ),
     ] = "last",
-    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+    format: Format = "text",
 ) -> None:
     """Print mean and standard deviation over folds by method and metric, the best in bold.
 
@@ -29,7 +33,7 @@ def table(
     print_table(folder, epoch, format)
 
 
-def print_table(folder: Path, epoch: str, format: str) -> None:
+def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     """Print a study's table with the remarks on its learning rates and adaptive methods."""
     from spineloss.results.learning_rates import rates_in_words, read_choices
     from spineloss.results.table import read_records, render, summarise
@@ -109,8 +113,10 @@ def compare(
     metrics: Metrics = "dice",
     reference: Reference = None,
     margin: Margin = None,
-    epoch: Annotated[str, typer.Option(help="last; or best (chosen by validation Dice).")] = "last",
-    format: Annotated[str, typer.Option(help="text, markdown, csv or latex.")] = "text",
+    epoch: Annotated[
+        Literal["last", "best"], typer.Option(help="The last; or the best by validation Dice.")
+    ] = "last",
+    format: Format = "text",
 ) -> None:
     """Compare the methods case by case: the answer in two sentences, paired tests, ranks, and how sure it is.
 

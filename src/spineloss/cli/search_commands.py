@@ -97,7 +97,8 @@ def _grid(text: str) -> tuple[int, int, int]:
     sizes = text.split(",")
     if len(sizes) != 3 or not all(size.isdigit() and int(size) > 0 and int(size) % 16 == 0 for size in sizes):
         raise UserError(f"The grid {text!r} is not three multiples of 16: write it as 16,64,64.")
-    return tuple(int(size) for size in sizes)
+    z, y, x = map(int, sizes)
+    return z, y, x
 
 
 def _live_line(state: Any) -> str:

@@ -3,23 +3,14 @@
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from spineloss.data.cases import Layout, Problem
 from spineloss.data.check import Report, Row, check
-from spineloss.files import read_json, write_json
+from spineloss.files import cache_folder, read_json, write_json
 
 VERSION = 1  # raise it when preprocessing or checking changes
-
-
-def default_folder() -> Path:
-    """`$SPINELOSS_CACHE`, or `spineloss` in the user's cache folder."""
-    chosen = os.environ.get("SPINELOSS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spineloss"
 
 
 def key_of(value: Any) -> str:
@@ -31,7 +22,7 @@ class Cache:
     """A folder of tensors by content and of reports by the stamps (path, size, time) of the files reported on."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder()
 
     def report(self, source: Path, layout: Layout) -> Report:
         """The check of `source`, done again only if one of its files changed."""

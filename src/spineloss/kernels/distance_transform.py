@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import edt
 import numpy as np
 import torch
 
@@ -48,7 +47,7 @@ def signed_distance_map(mask: np.ndarray, spacing: Sequence[float] | None = None
     [[-4.0, -2.0, 2.0]]
     """
     steps = (1.0,) * mask.ndim if spacing is None else tuple(float(step) for step in spacing)
-    return _on_cpu(torch.from_numpy(np.asarray(mask, dtype=bool))[None], [steps])[0].numpy()
+    return signed_distance_maps(torch.from_numpy(np.asarray(mask, dtype=bool))[None, None], steps)[0, 0].numpy()
 
 
 def signed_distance_maps(
@@ -66,38 +65,26 @@ def signed_distance_maps(
     hard = masks.detach() > 0.5
     steps = torch.ones(hard.ndim - 2) if spacing is None else torch.as_tensor(spacing)
     rows = steps.double().expand(len(hard), hard.ndim - 2).tolist()
-    if hard.device.type != "cpu":
-        return torch.stack([_on_device(sample, row) for sample, row in zip(hard, rows, strict=True)])
+    if hard.device.type != "cpu" or library() is None:
+        return torch.stack([_plain(sample, row) for sample, row in zip(hard, rows, strict=True)])
     each_channel = [row for row in rows for _ in range(hard.shape[1])]
-    return _on_cpu(hard.flatten(0, 1), each_channel).view(hard.shape)
-
-
-def _on_cpu(masks: torch.Tensor, spacings: Sequence[Sequence[float]]) -> torch.Tensor:
-    """Signed distance maps of (N, *spatial) booleans."""
-    masks = masks.contiguous()
-    out = torch.empty(masks.shape)
-    if masks.ndim == 3:  # an image is a volume of one plane
-        masks, spacings = masks[:, None], [(1.0, *spacing) for spacing in spacings]
-    fill = _by_edt if library() is None else _by_library
-    fill(masks, spacings, out.view(masks.shape))
-    return out
-
-
-def _by_edt(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.Tensor) -> None:
-    for mask, spacing, distances in zip(masks, spacings, out, strict=True):
-        if not mask.any() or mask.all():
-            distances.zero_()
-            continue
-        # Each voxel lies on one side only: one transform to the nearest voxel of the other label does for both.
-        labels = mask.numpy().view(np.uint8) + 1
-        found = torch.from_numpy(edt.edt(labels, anisotropy=tuple(spacing), parallel=torch.get_num_threads()))
-        torch.where(mask, -found, found, out=distances)
+    return _by_library(hard.flatten(0, 1), each_channel).view(hard.shape)
 
 
 LANES = 16  # of the library's widest vectors
 
 
-def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.Tensor) -> None:
+def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]]) -> torch.Tensor:
+    """Signed distance maps of (N, *spatial) booleans."""
+    masks = masks.contiguous()
+    found = torch.empty(masks.shape)
+    if masks.ndim == 3:  # an image is a volume of one plane
+        masks, spacings = masks[:, None], [(1.0, *spacing) for spacing in spacings]
+    _fill(masks, spacings, found.view(masks.shape))
+    return found
+
+
+def _fill(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.Tensor) -> None:
     depth, height, width = masks.shape[1:]
     padded = -(-width // LANES) * LANES
     field = torch.empty(len(masks), depth, height, padded)
@@ -132,7 +119,7 @@ def _parts(volumes: int, length: int) -> tuple[Sequence[int], ...]:
     return tuple(zip(*rows, strict=True))
 
 
-def _on_device(masks: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+def _plain(masks: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
     """Signed distance maps of (C, *spatial) booleans by plain operations, where the masks are.
 
     Squared distances are exact axis by axis: d'(i) = min_j d(j) + (spacing (i - j))^2 (Saito and Toriwaki, Pattern

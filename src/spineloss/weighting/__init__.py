@@ -46,7 +46,7 @@ def parse_weighting(text: str, *, epoch: int, run: int) -> Policy:
     call = Text("weighting", text).call()
     lasting = {"epoch": epoch, "run": run}
     arguments = {
-        key: lasting.get(value, value) if key in ("steps", "every") else value
+        key: lasting.get(str(value), value) if key in ("steps", "every") else value
         for key, value in call.arguments.items()
     }
     if call.name == Rebalance.name:

@@ -44,10 +44,10 @@ class CoefficientOfVariation(Policy):
             check_range(self, "decay", 0, 1)
 
     def init(self, names: Sequence[str], prior: Sequence[float] | None = None) -> State:
-        prior = prior_of(self.name, names, prior)
-        check_minimum(self, len(prior))
-        zeros = dict.fromkeys(prior, 0.0)
-        return {"prior": prior, "step": 0, "mean_value": zeros, "mean_ratio": zeros, "products": zeros}
+        terms = prior_of(self.name, names, prior)
+        check_minimum(self, len(terms))
+        zeros = dict.fromkeys(terms, 0.0)
+        return {"prior": terms, "step": 0, "mean_value": zeros, "mean_ratio": zeros, "products": zeros}
 
     def update(self, state: State, values: Mapping[str, float]) -> tuple[Terms, State]:
         step = state["step"] + 1

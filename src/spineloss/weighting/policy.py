@@ -17,6 +17,7 @@ State = dict[str, Any]
 Terms = dict[str, float]
 
 
+@dataclass(frozen=True)
 class Policy(ABC):
     """What every weighting is."""
 

@@ -69,13 +69,13 @@ class SoftAdapt(Policy):
             raise UserError(f"softadapt: variant={self.variant} is unknown; it is {', '.join(get_args(Variant))}.")
 
     def init(self, names: Sequence[str], prior: Sequence[float] | None = None) -> State:
-        prior = prior_of(self.name, names, prior)
-        check_minimum(self, len(prior))
+        terms = prior_of(self.name, names, prior)
+        check_minimum(self, len(terms))
         return {
-            "prior": prior,
-            "weights": shares_of(prior, self.minimum),
-            "history": {name: [] for name in prior},
-            "open": {name: [] for name in prior},
+            "prior": terms,
+            "weights": shares_of(terms, self.minimum),
+            "history": {name: [] for name in terms},
+            "open": {name: [] for name in terms},
         }
 
     def update(self, state: State, values: Mapping[str, float]) -> tuple[Terms, State]:
