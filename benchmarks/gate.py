@@ -13,7 +13,7 @@ import torch
 from machine import describe, write
 from spineloss.grammar import Formula, Text
 from spineloss.learned.formula import Evolved
-from spineloss.search.gate import MOST_NODES, Gate, Verdict, phantom_masks
+from spineloss.search.gate import MOST_NODES, Gate, GateVerdict, phantom_masks
 from spineloss.search.variation import random_formula
 from spineloss.text import parse
 
@@ -39,7 +39,7 @@ class Trial:
     """A formula, its verdict, and the milliseconds of processor time that it takes."""
 
     formula: Formula
-    verdict: Verdict
+    verdict: GateVerdict
     milliseconds: float
 
     @property

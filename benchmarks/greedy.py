@@ -18,10 +18,10 @@ from machine import describe, write
 from obvious import obvious_trials
 from spineloss import networks
 from spineloss.data import dataset
-from spineloss.data.batches import Augment, Pair, pairs, training_batches
+from spineloss.data.batches import Augment, BatchPair, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.text import parse
-from spineloss.training.greedy import Greedy, Search, best
+from spineloss.training.greedy import Greedy, GreedySearch, first_best
 from spineloss.training.precision import Precision
 from spineloss.training.steps import Plain
 
@@ -34,18 +34,18 @@ class Contest:
     """A loss and a search, and on how many steps; the obvious way beside it, or not."""
 
     loss: str
-    search: Search
+    search: GreedySearch
     steps: int
     beside_obvious: bool = True
 
 
 CONTESTS = [
-    Contest("tversky", Search(), 200),
-    Contest("effectiveness", Search(), 12),
-    Contest("tversky", Search(moves="single"), 24, beside_obvious=False),
-    Contest("tversky", Search(every=4, moves="single"), 28, beside_obvious=False),
-    Contest("tversky", Search(every=8, moves="single"), 28, beside_obvious=False),
-    Contest("effectiveness", Search(every=8, moves="single"), 28, beside_obvious=False),
+    Contest("tversky", GreedySearch(), 200),
+    Contest("effectiveness", GreedySearch(), 12),
+    Contest("tversky", GreedySearch(moves="single"), 24, beside_obvious=False),
+    Contest("tversky", GreedySearch(every=4, moves="single"), 28, beside_obvious=False),
+    Contest("tversky", GreedySearch(every=8, moves="single"), 28, beside_obvious=False),
+    Contest("effectiveness", GreedySearch(every=8, moves="single"), 28, beside_obvious=False),
 ]
 
 
@@ -60,7 +60,7 @@ class Times:
     difference: float = 0.0
 
 
-def steps_of(loss: str, search: Search) -> tuple[Greedy, Plain]:
+def steps_of(loss: str, search: GreedySearch) -> tuple[Greedy, Plain]:
     """A greedy step, and a plain one of a network of its own with the same initial weights."""
 
     def plain() -> Plain:
@@ -71,7 +71,7 @@ def steps_of(loss: str, search: Search) -> tuple[Greedy, Plain]:
     return Greedy(plain(), search, (SEED,)), plain()
 
 
-def real_pairs(data: Path) -> Iterator[Pair]:
+def real_pairs(data: Path) -> Iterator[BatchPair]:
     """Augmented batches of the study's first fold of training cases, epoch after epoch."""
     prepared = dataset.prepare(
         data, grid=GRID, labels="all", target="merged", leave_out=(), cache=Cache(), progress=print
@@ -101,7 +101,7 @@ def measure(contest: Contest, data: Path) -> Times:
         trials = greedy.trials(pair, candidates)
         greedy.take(trials)
         times.greedy.append(time.perf_counter() - start)
-        times.same += trials.best == best(obvious)
+        times.same += trials.best == first_best(obvious)
         apart = (abs(one - other) / other for one, other in zip(trials.scores, obvious, strict=True))
         times.difference = max(times.difference, *apart)
     return times

@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from machine import describe, extra_memory, medians, write
 from spineloss import networks
-from spineloss.data.batches import Batch, Pair, Target
+from spineloss.data.batches import Batch, BatchPair, Target
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.text import parse
 from spineloss.training.online import Online, batch_loss
@@ -35,7 +35,7 @@ def plain_step(width: int, shape: tuple[int, ...], loss: torch.nn.Module) -> Pla
     return Plain(unet, loss, torch.optim.Adam(unet.parameters(), lr=RATE), Precision(torch.device("cpu")), None)
 
 
-def unrolled_step(width: int, shape: tuple[int, ...], pair: Pair) -> Callable[[], None]:
+def unrolled_step(width: int, shape: tuple[int, ...], pair: BatchPair) -> Callable[[], None]:
     """The way of the paper: the network's step is part of the graph, and is differentiated."""
     loss, objective = MetaLoss(), parse("dice_cross_entropy")
     unet = networks.build("unet", width, 1, shape[2:], seed=0).to(memory_format=torch.channels_last_3d)
@@ -66,7 +66,7 @@ def unrolled_step(width: int, shape: tuple[int, ...], pair: Pair) -> Callable[[]
 
 
 def contestants(width: int, shape: tuple[int, ...]) -> dict[str, Callable[[], object]]:
-    pair = Pair(example(shape, 1), example(shape, 2))
+    pair = BatchPair(example(shape, 1), example(shape, 2))
     loss = MetaLoss()
     online = Online(
         plain_step(width, shape, loss), parse("dice_cross_entropy"), torch.optim.Adam(loss.parameters(), lr=RATE)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from spineloss.data.batches import Pair
+from spineloss.data.batches import BatchPair
 from spineloss.training.greedy import Greedy, Values
 
 
-def obvious_trials(greedy: Greedy, pair: Pair, candidates: Sequence[Values]) -> list[float]:
+def obvious_trials(greedy: Greedy, pair: BatchPair, candidates: Sequence[Values]) -> list[float]:
     """Each candidate's score by a step of the network itself, which is then restored, and its optimiser."""
     model, optimiser = greedy.network, greedy.plain.optimiser
     before = copy.deepcopy((model.state_dict(), optimiser.state_dict()))

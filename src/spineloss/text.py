@@ -8,13 +8,13 @@ from typing import Any
 from torch import nn
 
 from spineloss.grammar import Call, Text
-from spineloss.learned import meta_loss
 from spineloss.learned.formula import Evolved
+from spineloss.learned.meta_loss import read_meta_loss
 from spineloss.losses import LOSSES, Compound, Loss
 from spineloss.losses.foreign import Foreign
 
 # What was learned from data.
-LEARNED: dict[str, Callable[..., Loss]] = {"evolved": Evolved, "meta": meta_loss.read}
+LEARNED: dict[str, Callable[..., Loss]] = {"evolved": Evolved, "meta": read_meta_loss}
 
 
 def parse(text: str) -> Loss:

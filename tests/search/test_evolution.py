@@ -9,16 +9,16 @@ import pytest
 
 from spineloss.errors import UserError
 from spineloss.grammar import Formula, Text
-from spineloss.search.evolution import POPULATION, Search, State
-from spineloss.search.gate import Verdict
+from spineloss.search.evolution import POPULATION, Evolution, EvolutionState
+from spineloss.search.gate import GateVerdict
 from spineloss.search.variation import Scored
 
 
-def shape_of_text(formula: Formula) -> Verdict:
+def shape_of_text(formula: Formula) -> GateVerdict:
     """A gate that knows no tensor: both inputs, not too long; the gradient is the text."""
     text = str(formula)
     passed = "p" in text and "y" in text and len(text) < 200
-    return Verdict(None, text) if passed else Verdict("text")
+    return GateVerdict(None, text) if passed else GateVerdict("text")
 
 
 def like_dice(formula: Formula, repeat: int) -> float:
@@ -33,7 +33,7 @@ def slow(formula: Formula, repeat: int) -> float:
 
 
 def search(folder, processes=1, fitness=like_dice, settings=None, watch=lambda scored: None):
-    return Search(
+    return Evolution(
         shape_of_text, fitness, seed=3, folder=folder, settings=settings or {}, processes=processes, watch=watch
     )
 
@@ -44,7 +44,7 @@ def bred(folder, generations, **changes):
     return begun
 
 
-def told(state: State):
+def told(state: EvolutionState):
     """Everything but the time it took."""
     plain = state.plain()
     for generation in plain["generations"]:

@@ -104,7 +104,7 @@ def test_a_stopped_search_has_the_same_winner(searched, data, tmp_path):
 
 
 def test_gate_and_fitness_are_the_same_in_another_process(searched, data, tmp_path):
-    test, fitness = begun(data, tmp_path).search.work
+    test, fitness = begun(data, tmp_path).evolution.work
     twin_test, twin_fitness = pickle.loads(pickle.dumps((test, fitness)))
     formula = Text("formula", searched.winner["finalists"][0]["formula"]).formula()
     assert twin_test(formula) == test(formula)

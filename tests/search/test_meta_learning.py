@@ -10,14 +10,14 @@ from spineloss.data import folds
 from spineloss.errors import UserError
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.search.fresh import Budget
-from spineloss.search.meta_learning import Settings, learn
-from spineloss.search.split import split
+from spineloss.search.meta_learning import MetaSettings, learn
+from spineloss.search.split import hold_out
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.text import parse
 
 BUDGET = Budget((16, 32, 32), width=1, batch=1, epochs=1, seed=21)
-SETTINGS = Settings("cross_entropy", "dice", BUDGET)
+SETTINGS = MetaSettings("cross_entropy", "dice", BUDGET)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def short(monkeypatch):
 
 def rounds(data, folder, number, **changes):
     """The first rounds of a search, without their timings."""
-    settings = Settings(**{**vars(SETTINGS), **changes})
+    settings = MetaSettings(**{**vars(SETTINGS), **changes})
     events = learn(data, settings, folder, minutes=60, progress=lambda line: None)
     return [(each.number, each.frozen_dice) for _, each in zip(range(number), events, strict=False)]
 
@@ -40,7 +40,7 @@ def measured(folder):
 
 def test_the_held_out_third_is_a_studys_first_fold():
     cases = [f"case-{case}" for case in range(30)]
-    parts = split(cases, seed=7)
+    parts = hold_out(cases, seed=7)
     assert parts.held_out == folds.split(cases, 3, 7)[0]
     assert sorted(parts.training + parts.validation + parts.held_out) == sorted(cases)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from spineloss.data.batches import Batch, Pair, Target, pairs
+from spineloss.data.batches import Batch, BatchPair, Target, pairs
 from spineloss.errors import UserError
 from spineloss.text import parse
 from spineloss.training.gradients import Forward, span
-from spineloss.training.greedy import Greedy, Search, best, distance
-from spineloss.training.greedy import parse as parse_search
+from spineloss.training.greedy import Greedy, GreedySearch, distance, first_best, parse_search
 from spineloss.training.precision import Precision
 from spineloss.training.steps import LossNotFinite, Plain
 
@@ -45,7 +44,7 @@ def greedy_of(text, search=None, norm=None, clip=None, channels=1, optimiser=tor
     network = network_of(norm or torch.nn.InstanceNorm3d(4), channels).double()
     precision = Precision(torch.device("cpu"), torch.float32, scaler)
     plain = Plain(network, parse(text), optimiser(network.parameters(), lr=0.02), precision, clip)
-    return Greedy(plain, search or Search(), (21, 0))
+    return Greedy(plain, search or GreedySearch(), (21, 0))
 
 
 def batch_of(number, shares=(1.0,), shape=SHAPE):
@@ -58,7 +57,7 @@ def batch_of(number, shares=(1.0,), shape=SHAPE):
 
 
 def pairs_of(count, **kwargs):
-    return [Pair(batch_of(number, **kwargs), batch_of(number + 100, **kwargs)) for number in range(count)]
+    return [BatchPair(batch_of(number, **kwargs), batch_of(number + 100, **kwargs)) for number in range(count)]
 
 
 def weights(greedy):
@@ -75,7 +74,7 @@ def assert_as_obvious(given, *args, **kwargs):
         assert torch.equal(weights(greedy), before)
         expected = obvious_trials(other, pair, candidates)
         assert trials.scores == pytest.approx(expected, rel=1e-9)
-        assert trials.best == best(expected)
+        assert trials.best == first_best(expected)
         greedy.take(trials)
         replace(other.plain, loss=other.plain.loss.tuned(candidates[trials.best]))(pair.batch)
         other.values, other.done = greedy.values, greedy.done
@@ -95,7 +94,7 @@ def test_of_any_optimiser(optimiser):
 def test_clipped_mixed_scored_on_the_batch_itself_and_of_two_channels():
     assert_as_obvious(pairs_of(3), "tversky", clip=0.01)
     assert_as_obvious(pairs_of(3, shares=(0.8, 0.2)), "tversky")
-    assert_as_obvious(pairs_of(3), "tversky", Search(score="train"))
+    assert_as_obvious(pairs_of(3), "tversky", GreedySearch(score="train"))
     assert_as_obvious(pairs_of(2, shape=(2, 2, 4, 6, 8)), "effectiveness", channels=2)
 
 
@@ -117,14 +116,14 @@ def test_the_best_candidate_is_taken_and_recorded():
 
 
 def test_a_search_of_every_third_step_leaves_the_values_between():
-    greedy = greedy_of("tversky", Search(every=3, score="random"))
+    greedy = greedy_of("tversky", GreedySearch(every=3, score="random"))
     found = [greedy(pair).record for pair in pairs_of(7)]
     assert found[0] == found[1] == found[2] and found[3] == found[4] == found[5]
     assert len({tuple(record.values()) for record in found}) > 1
 
 
 def test_random_choices_are_a_function_of_the_key():
-    search = Search(score="random")
+    search = GreedySearch(score="random")
     first, second = ([greedy(pair).record for pair in pairs_of(6)] for greedy in (
         greedy_of("tversky", search), greedy_of("tversky", search)
     ))  # fmt: skip
@@ -132,7 +131,7 @@ def test_random_choices_are_a_function_of_the_key():
 
 
 def test_a_state_given_back_goes_on_alike():
-    whole, half, rest = (greedy_of("effectiveness", Search(every=2, moves="single")) for _ in range(3))
+    whole, half, rest = (greedy_of("effectiveness", GreedySearch(every=2, moves="single")) for _ in range(3))
     given = pairs_of(4)
     expected = [whole(pair).record for pair in given]
     found = [half(pair).record for pair in given[:2]]
@@ -147,17 +146,17 @@ def test_a_state_given_back_goes_on_alike():
 def test_single_moves_change_one_parameter_at_a_time():
     parameters = parse("effectiveness").tunable()
     values = {name: parameter.default for name, parameter in parameters.items()}
-    found = Search(moves="single").candidates(values, parameters)
+    found = GreedySearch(moves="single").candidates(values, parameters)
     assert len(found) == 7
     assert all(sum(tried[name] != values[name] for name in values) == 1 for tried in found[1:])
 
 
 def test_candidates_stay_in_their_ranges_and_keep_their_total():
     parameters = parse("tversky").tunable()
-    assert Search().candidates({"alpha": 10.0, "beta": 0.0}, parameters) == [
+    assert GreedySearch().candidates({"alpha": 10.0, "beta": 0.0}, parameters) == [
         {"alpha": 10.0, "beta": 0.0}, {"alpha": 9.0, "beta": 0.0},
     ]  # fmt: skip
-    for tried in Search(total="kept").candidates({"alpha": 0.7, "beta": 0.3}, parameters):
+    for tried in GreedySearch(total="kept").candidates({"alpha": 0.7, "beta": 0.3}, parameters):
         assert tried["alpha"] + tried["beta"] == pytest.approx(1.0)
 
 
@@ -166,7 +165,7 @@ def test_a_loss_that_is_not_finite_is_told():
     pair = pairs_of(1)[0]
     broken = Batch(pair.batch.image * float("nan"), pair.batch.targets)
     with pytest.raises(LossNotFinite):
-        greedy(Pair(broken, pair.other))
+        greedy(BatchPair(broken, pair.other))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,7 @@ def test_mistakes_are_told(text, loss, told):
 
 
 def test_a_search_is_a_text():
-    search = Search(every=4, moves="single", score="train")
+    search = GreedySearch(every=4, moves="single", score="train")
     assert parse_search(str(search)) == search
 
 

@@ -33,9 +33,9 @@ def meta(
     """
     say(f"Learning a loss in {output}")
     from spineloss.search.fresh import Budget
-    from spineloss.search.meta_learning import Settings, learn
+    from spineloss.search.meta_learning import MetaSettings, learn
 
-    settings = Settings(imitate, objective, Budget(_grid(grid), width, batch, epochs, seed))
+    settings = MetaSettings(imitate, objective, Budget(_grid(grid), width, batch, epochs, seed))
     try:
         for each in learn(source, settings, output, minutes=minutes, progress=say):
             say(str(each))
@@ -81,7 +81,7 @@ def evolve(
                 output,
                 processes=processes,
                 progress=say,
-                watch=lambda scored: status.update(_live_line(search.search.state)),
+                watch=lambda scored: status.update(_live_line(search.state)),
             )
             for each in search.generations(minutes, generations):
                 say(_generation_line(each))

@@ -57,15 +57,15 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Pair:
+class BatchPair:
     """A batch to step on, and another to judge the step by."""
 
     batch: Batch
     other: Batch
 
-    def to(self, device: torch.device) -> "Pair":
+    def to(self, device: torch.device) -> "BatchPair":
         """The same pair on `device`."""
-        return Pair(self.batch.to(device), self.other.to(device))
+        return BatchPair(self.batch.to(device), self.other.to(device))
 
 
 def training_batches(
@@ -91,14 +91,14 @@ def training_batches(
         yield _mix(_collate(chosen, augment, needs, key), augment, key, chosen[0].case)
 
 
-def pairs(batches: Iterable[Batch]) -> Iterator[Pair]:
+def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
     """Each batch of an epoch with the next one, which shares no case with it, and the last with the first."""
     remaining = iter(batches)
     first = previous = next(remaining)
     for batch in remaining:
-        yield Pair(previous, batch)
+        yield BatchPair(previous, batch)
         previous = batch
-    yield Pair(previous, first)
+    yield BatchPair(previous, first)
 
 
 def _collate(

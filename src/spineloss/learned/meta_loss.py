@@ -117,7 +117,7 @@ class MetaLoss(Loss):
         write_tensors(path, {name: tensor.contiguous() for name, tensor in self.state_dict().items()})
 
 
-def read(path: str, digest: str = "") -> MetaLoss:
+def read_meta_loss(path: str, digest: str = "") -> MetaLoss:
     """A meta-loss from the file of its weights, frozen; nothing in the file is executed.
 
     Args:

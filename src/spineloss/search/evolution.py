@@ -17,7 +17,7 @@ from typing import Any
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_csv, write_json
 from spineloss.grammar import Formula, Text
-from spineloss.search.gate import Verdict
+from spineloss.search.gate import GateVerdict
 from spineloss.search.variation import Scored, child, random_formula
 
 POPULATION = 24
@@ -26,7 +26,7 @@ DRAWN = 64  # formulas that are drawn at a time, until enough have passed the ga
 FINALISTS, REPEATS = 6, 4  # formulas that are trained again, and how often
 
 Fitness = Callable[[Formula, int], float]
-Test = Callable[[Formula], Verdict]
+Test = Callable[[Formula], GateVerdict]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Finalist:
 
 
 @dataclass
-class State:
+class EvolutionState:
     """All that the next generation depends on, as plain data.
 
     Args:
@@ -102,7 +102,7 @@ class State:
         return asdict(self) | {"known": known}
 
 
-class Search:
+class Evolution:
     """A population of formulas that is selected by the gate and by fitness.
 
     Args:
@@ -136,7 +136,7 @@ class Search:
         self.work = (test, fitness)
         self.state = _begun(folder, {"seed": seed, **settings})
 
-    def generations(self, goes_on: Callable[[State], bool]) -> Iterator[Generation]:
+    def generations(self, goes_on: Callable[[EvolutionState], bool]) -> Iterator[Generation]:
         """Breed while `goes_on`, yielding each generation when it is in the folder."""
         with _workers(self.processes, self.work) as pool:
             while goes_on(self.state):
@@ -204,10 +204,10 @@ def _rank(scored: Scored) -> tuple[float, int, str]:
     return -scored.fitness, len(text), text
 
 
-def _begun(folder: Path, settings: dict[str, Any]) -> State:
+def _begun(folder: Path, settings: dict[str, Any]) -> EvolutionState:
     path = folder / "state.json"
     if not path.exists():
-        return State(settings)
+        return EvolutionState(settings)
     plain = read_json(path)
     if plain["settings"] != settings:
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
@@ -215,7 +215,9 @@ def _begun(folder: Path, settings: dict[str, Any]) -> State:
         gradient: Scored(Text("formula", text).formula(), fitness)
         for gradient, (text, fitness) in plain["known"].items()
     }
-    return State(settings, known, plain["population"], [Generation(**each) for each in plain["generations"]])
+    return EvolutionState(
+        settings, known, plain["population"], [Generation(**each) for each in plain["generations"]]
+    )
 
 
 _work: list[tuple[Test, Fitness]] = []  # of a process: sent once, not with every formula
@@ -233,7 +235,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _test(formula: Formula) -> Verdict:
+def _test(formula: Formula) -> GateVerdict:
     return _work[0][0](formula)
 
 

@@ -10,18 +10,26 @@ from spineloss.data.batches import Augment, Batch, training_batches
 from spineloss.data.dataset import Sample
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
-from spineloss.training.loop import Settings, Training
+from spineloss.training.loop import Training, TrainingSettings
 from spineloss.training.precision import Precision
+from spineloss.training.schedule import scaled_rate
 from spineloss.training.validation import validate
 
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # Table A.6
-LEARNING_RATE = 0.003  # so that a short training gets as far as a long one at the usual 0.001
 TOLERANCE = 2.0  # mm, of the surface Dice that validation measures too
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Of each training the same: (Z, Y, X) voxels, network's width, cases a batch, epochs, and the seed."""
+    """What every training of a search shares; the learning rate follows from the width.
+
+    Args:
+        grid: (Z, Y, X) voxels.
+        width: of the U-Net.
+        batch: cases per batch.
+        epochs: of each training.
+        seed: of every draw.
+    """
 
     grid: tuple[int, int, int]
     width: int
@@ -29,9 +37,14 @@ class Budget:
     epochs: int
     seed: int
 
+    @property
+    def learning_rate(self) -> float:
+        """The initial rate of each training."""
+        return scaled_rate(self.width)
+
     def plain(self) -> dict[str, Any]:
         """As JSON gives it back."""
-        return asdict(self) | {"grid": list(self.grid)}
+        return asdict(self) | {"grid": list(self.grid), "learning_rate": self.learning_rate}
 
     def fresh(
         self,
@@ -61,7 +74,7 @@ class Budget:
         return Training(
             networks.build("unet", self.width, 1, self.grid, seed_of(*key, "weights")),
             loss,
-            Settings(self.epochs, LEARNING_RATE, self.epochs, None, key),
+            TrainingSettings(self.epochs, self.learning_rate, self.epochs, None, key),
             batches=batches,
             validate=lambda trained: validate(
                 trained, validation, ["all"], grid="network", tolerance=TOLERANCE, device=precision.device

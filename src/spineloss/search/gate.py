@@ -28,7 +28,7 @@ PROJECTIONS, DIGITS = 4, 3  # of a gradient of length 1, by which formulas are h
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What the gate found.
 
     Args:
@@ -55,11 +55,11 @@ class Gate:
 
     masks: torch.Tensor
 
-    def __call__(self, formula: Formula) -> Verdict:
+    def __call__(self, formula: Formula) -> GateVerdict:
         """The verdict on a formula with one value a sample."""
         failed = inspect(formula)
         if failed:
-            return Verdict(failed)
+            return GateVerdict(failed)
         loss = Evolved(formula)
         for name, test in (
             ("finite", self._is_finite),
@@ -67,10 +67,10 @@ class Gate:
             ("monotone", self._falls),
         ):
             if not test(loss):
-                return Verdict(name)
+                return GateVerdict(name)
         if self.optimised_dice(loss) < ENOUGH:
-            return Verdict("optimisation")
-        return Verdict(None, self._digest(loss))
+            return GateVerdict("optimisation")
+        return GateVerdict(None, self._digest(loss))
 
     def optimised_dice(self, loss: Evolved) -> float:
         """The least Dice over the masks after logits, begun as noise, went down the loss's gradient directly.

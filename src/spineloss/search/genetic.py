@@ -11,12 +11,12 @@ from spineloss.data.preprocessing import resize_mask
 from spineloss.errors import UserError
 from spineloss.files import write_json
 from spineloss.learned.formula import Evolved
-from spineloss.search.evolution import FINALISTS, REPEATS, Finalist, Generation, Search, State
+from spineloss.search.evolution import FINALISTS, REPEATS, Evolution, EvolutionState, Finalist, Generation
 from spineloss.search.fitness import TrainingFitness
 from spineloss.search.fitness_curve import draw_fitness, write_tree
 from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
-from spineloss.search.split import QUARTERS, prepare
+from spineloss.search.split import QUARTERS, prepare_search
 from spineloss.search.variation import Scored
 
 PROBES = 2  # masks that the gate tests with
@@ -59,7 +59,7 @@ class GeneticSearch:
         watch: Callable[[Scored], None],
         cache: Cache | None = None,
     ) -> None:
-        data, cases = prepare(source, budget.grid, budget.seed, cache=cache, progress=progress)
+        data, cases = prepare_search(source, budget.grid, budget.seed, cache=cache, progress=progress)
         if len(cases.training) < QUARTERS:
             raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: add cases.")
         samples = [data.samples[case] for case in sorted([*cases.training, *cases.validation])]
@@ -68,7 +68,7 @@ class GeneticSearch:
         masks = torch.stack([resize_mask(target, half).float() for target in chosen])
         self.folder = folder
         self.processes = processes
-        self.search = Search(
+        self.evolution = Evolution(
             Gate(masks),
             TrainingFitness(samples, budget),
             seed=budget.seed,
@@ -79,6 +79,11 @@ class GeneticSearch:
         )
         write_json(folder / "split.json", {"seed": budget.seed} | asdict(cases))
 
+    @property
+    def state(self) -> EvolutionState:
+        """What was found so far."""
+        return self.evolution.state
+
     def generations(self, minutes: float, most: int | None = None) -> Iterator[Generation]:
         """Generations until the minutes, those of an earlier start counted, leave just the time for the finals.
 
@@ -87,17 +92,17 @@ class GeneticSearch:
             most: generations at most; with it a search is repeatable to the last digit on any machine.
         """
 
-        def goes_on(state: State) -> bool:
+        def goes_on(state: EvolutionState) -> bool:
             enough = most is not None and len(state.generations) >= most
             return not enough and (not state.generations or _after_next(state) < 60 * minutes)
 
-        yield from self.search.generations(goes_on)
-        draw_fitness(self.search.state.generations, self.folder / "fitness.svg")
+        yield from self.evolution.generations(goes_on)
+        draw_fitness(self.state.generations, self.folder / "fitness.svg")
 
     def finish(self) -> Winner:
         """Train the finalists again, and write the winner and its tree."""
-        finalists = self.search.final()
-        winner = Winner(finalists, Evolved(finalists[0].scored.formula), Evolved(self.search.state.first))
+        finalists = self.evolution.final()
+        winner = Winner(finalists, Evolved(finalists[0].scored.formula), Evolved(self.state.first))
         write_json(
             self.folder / "winner.json",
             {
@@ -114,14 +119,14 @@ class GeneticSearch:
                     }
                     for finalist in finalists
                 ],
-                "seconds": self.search.state.seconds,
+                "seconds": self.state.seconds,
             },
         )
         write_tree(winner.loss, self.folder / "tree.svg")
         return winner
 
 
-def _after_next(state: State) -> float:
+def _after_next(state: EvolutionState) -> float:
     """Seconds that the search will have taken after one more generation and the finals."""
     trained = sum(generation.trained for generation in state.generations)
     finals = FINALISTS * REPEATS * state.seconds / trained

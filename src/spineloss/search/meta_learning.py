@@ -17,9 +17,9 @@ from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_atomically, write_csv, write_json
 from spineloss.learned.imitation import imitate
-from spineloss.learned.meta_loss import MetaLoss, read
+from spineloss.learned.meta_loss import MetaLoss, read_meta_loss
 from spineloss.search.fresh import Budget, train
-from spineloss.search.split import prepare
+from spineloss.search.split import prepare_search
 from spineloss.text import parse
 from spineloss.training.loop import Training
 from spineloss.training.online import Online
@@ -32,7 +32,7 @@ PATIENCE = 6  # networks in turn that may bring nothing better
 
 
 @dataclass(frozen=True)
-class Settings:
+class MetaSettings:
     """What the loss that is found depends on, besides the data.
 
     Args:
@@ -73,7 +73,7 @@ class Round:
 
 def learn(
     source: Path,
-    settings: Settings,
+    settings: MetaSettings,
     folder: Path,
     *,
     minutes: float,
@@ -87,7 +87,7 @@ def learn(
 
     Args:
         source: folder of volumes, or a CSV manifest.
-        settings: see `Settings`.
+        settings: see `MetaSettings`.
         folder: gets `meta.safetensors` (the best so far), `start.safetensors` (the imitation),
             `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which
             tells where they are from; `split.json` and `rounds.csv`.
@@ -101,7 +101,7 @@ def learn(
     for text in (settings.imitate, settings.objective):
         parse(text)  # a mistake in it is told before the data is read
     budget = settings.budget
-    data, cases = prepare(source, budget.grid, budget.seed, cache=cache, progress=progress)
+    data, cases = prepare_search(source, budget.grid, budget.seed, cache=cache, progress=progress)
     if len(cases.training) < 2 * budget.batch:
         raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: lower the batch or add cases.")
     told = {"settings": vars(settings) | {"budget": budget.plain()}, "data": data.digest}
@@ -120,7 +120,7 @@ class _Search:
     """The loss while it is learned, and the best so far."""
 
     def __init__(
-        self, settings: Settings, data: Dataset, training: list[str], validation: list[str], folder: Path
+        self, settings: MetaSettings, data: Dataset, training: list[str], validation: list[str], folder: Path
     ) -> None:
         self.settings = settings
         self.folder = folder
@@ -168,7 +168,7 @@ class _Search:
         if best:
             self.loss.write(self.folder / "meta.safetensors")
         if failed:
-            self._follow(read(str(self.folder / "meta.safetensors")))
+            self._follow(read_meta_loss(str(self.folder / "meta.safetensors")))
         self.rounds.append(Round(number, online, frozen, best, time.perf_counter() - start))
         write_csv(self.folder / "rounds.csv", map(vars, self.rounds), list(vars(self.rounds[0])))
         self._save()

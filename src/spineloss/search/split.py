@@ -20,7 +20,7 @@ class Split:
     held_out: list[str]
 
 
-def split(cases: Sequence[str], seed: int) -> Split:
+def hold_out(cases: Sequence[str], seed: int) -> Split:
     """A third of the cases held out, a quarter of the others to score by.
 
     Args:
@@ -30,7 +30,7 @@ def split(cases: Sequence[str], seed: int) -> Split:
     Raises:
         UserError: too few cases.
 
-    >>> [len(part) for part in vars(split([f"case-{i}" for i in range(30)], seed=21)).values()]
+    >>> [len(part) for part in vars(hold_out([f"case-{i}" for i in range(30)], seed=21)).values()]
     [15, 5, 10]
     """
     held_out = folds.split(cases, THIRDS, seed)[0]
@@ -39,7 +39,7 @@ def split(cases: Sequence[str], seed: int) -> Split:
     return Split([case for case in seen if case not in validation], validation, held_out)
 
 
-def prepare(
+def prepare_search(
     source: Path, grid: tuple[int, int, int], seed: int, *, cache: Cache | None, progress: Callable[[str], None]
 ) -> tuple[Dataset, Split]:
     """The cases of a folder, all labels merged, and their split.
@@ -63,4 +63,4 @@ def prepare(
         cache=cache or Cache(),
         progress=progress,
     )
-    return data, split(list(data.samples), seed)
+    return data, hold_out(list(data.samples), seed)

@@ -11,7 +11,7 @@ from spineloss.results.trajectories import read_trajectory
 from spineloss.study.settings import Trial
 from spineloss.text import parse
 from spineloss.training import greedy
-from spineloss.training.greedy import Search
+from spineloss.training.greedy import GreedySearch
 from spineloss.weighting import Policy, Shuffled, Terms
 
 
@@ -21,7 +21,7 @@ class Recipe:
 
     loss: Loss
     policy: Policy | None = None
-    search: Search | None = None
+    search: GreedySearch | None = None
 
     def texts(self) -> list[str]:
         """Its parts as texts: the same texts train the same network."""
@@ -58,7 +58,7 @@ def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int,
 
 
 def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:
-    search = greedy.parse(trial.method.tuning)
+    search = greedy.parse_search(trial.method.tuning)
     if trial.control is None:
         return Recipe(loss, search=search)
     if trial.control == "random":

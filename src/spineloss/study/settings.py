@@ -12,32 +12,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from spineloss.errors import UserError
+from spineloss.training.schedule import scaled_rate
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Axis = Annotated[int, Field(ge=16, multiple_of=16)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One rate; several, to choose from on an inner split of each fold's training cases; or the rule of `scaled_rate`.
 LearningRate = Literal["auto"] | Rate | Annotated[tuple[Rate, ...], Field(min_length=2)]
-
-
-def scaled_rate(width: int) -> float:
-    """Adam's learning rate for a U-Net of a width: 0.001 * 64 / width.
-
-    Adam moves each weight by about the rate per step, whatever the gradient. A layer of n inputs so changes its
-    output by about n times the rate, and the rate has to fall as 1 / n for that change to stay the same (Yang et
-    al.). 0.001 is the rate of the thesis (Hun 2021) at width 64.
-
-    Measured at width 8 (20 lumbar cases, grid [16, 64, 64], 20 epochs, first of two folds; validation Dice):
-    Dice loss 60.4 at 0.001, 66.4 at 0.003, 80.2 at 0.01; cross-entropy 78.6, 80.2, 79.5. At 0.001 the Dice loss
-    itself still stood between 0.71 and 0.78.
-
-    References:
-        Yang et al., Tensor Programs V: Tuning large neural networks via zero-shot hyperparameter transfer, 2021.
-
-    >>> scaled_rate(64), scaled_rate(8)
-    (0.001, 0.008)
-    """
-    return 0.001 * 64 / width
 
 
 class Settings(BaseModel):
@@ -109,7 +90,7 @@ class Method(Settings):
     @model_validator(mode="after")
     def _can_be_tuned(self) -> "Method":
         from spineloss.text import parse
-        from spineloss.training.greedy import parse as parse_search
+        from spineloss.training.greedy import parse_search
 
         if self.tuning is None:
             return self

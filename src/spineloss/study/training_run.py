@@ -22,7 +22,7 @@ from spineloss.results.run_folder import Run, signature
 from spineloss.seeding import seed_of
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
 from spineloss.study.settings import Study, Trial
-from spineloss.training.loop import Epoch, Settings, Training
+from spineloss.training.loop import Epoch, Training, TrainingSettings
 from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
@@ -201,7 +201,7 @@ class Workshop:
             networks.build(study.network, study.width, len(channels), study.grid, seed_of(*key, "weights")),
             found.loss,
             # Of a candidate only the last epoch is scored.
-            Settings(
+            TrainingSettings(
                 study.epochs,
                 rate,
                 study.validate_every if job.rate is None else study.epochs,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import torch
 
-from spineloss.data.batches import Batch, Pair, Target
+from spineloss.data.batches import Batch, BatchPair, Target
 from spineloss.errors import UserError
 from spineloss.grammar import Text
 from spineloss.losses import Loss, Parameter
@@ -27,7 +27,7 @@ ROUNDING = 1e-6  # relative; in single precision scores were seen to be off by 8
 
 
 @dataclass(frozen=True)
-class Search:
+class GreedySearch:
     """Which changes of a loss's parameters a step tries, and how it chooses.
 
     Args:
@@ -84,7 +84,7 @@ class Search:
 
         >>> from spineloss.losses import Tversky
         >>> present = {"alpha": 0.5, "beta": 10.0}
-        >>> [list(tried.values()) for tried in Search().candidates(present, Tversky().tunable())]
+        >>> [list(tried.values()) for tried in GreedySearch().candidates(present, Tversky().tunable())]
         [[0.5, 10.0], [0.5, 9.0], [0.45, 10.0], [0.45, 9.0], [0.55, 10.0], [0.55, 9.0]]
         """
         found = []
@@ -124,16 +124,16 @@ def _of_same_total(tried: Values, values: Mapping[str, float]) -> Values:
     return tried | {name: tried[name] * (before / after) for name in ("alpha", "beta") if after}
 
 
-def parse(text: str) -> Search:
+def parse_search(text: str) -> GreedySearch:
     """The search that a text describes, such as `greedy(every=4, moves=single)`.
 
     Raises:
         UserError: the text is malformed, or a name or value is unknown or out of range.
 
-    >>> parse("greedy(every=4)").every
+    >>> parse_search("greedy(every=4)").every
     4
     """
-    return Text("step", text).call().make({Search.name: Search})
+    return Text("step", text).call().make({GreedySearch.name: GreedySearch})
 
 
 @dataclass(frozen=True)
@@ -155,16 +155,16 @@ class Trials:
     @property
     def best(self) -> int:
         """Which one scored best."""
-        return best(self.scores)
+        return first_best(self.scores)
 
 
-def best(scores: Sequence[float]) -> int:
+def first_best(scores: Sequence[float]) -> int:
     """The place of the least score, or of the first one that differs from it by rounding alone.
 
     So the present values, which come first, stay where a change shows nothing: beta does not drift on noise once
     alpha alone matters. They also stay where no score is finite.
 
-    >>> best([0.5, 0.4999999, 0.6]), best([0.5, 0.49, 0.6]), best([math.nan, math.inf])
+    >>> first_best([0.5, 0.4999999, 0.6]), first_best([0.5, 0.49, 0.6]), first_best([math.nan, math.inf])
     (0, 1, 0)
     """
     finite = [score if math.isfinite(score) else math.inf for score in scores]
@@ -188,7 +188,7 @@ class Greedy:
         UserError: the loss has nothing to search.
     """
 
-    def __init__(self, plain: Plain, search: Search, key: tuple[int | str, ...]) -> None:
+    def __init__(self, plain: Plain, search: GreedySearch, key: tuple[int | str, ...]) -> None:
         search.check(plain.loss)
         self.plain = plain
         self.search = search
@@ -199,7 +199,7 @@ class Greedy:
         self.values: Values = {name: parameter.default for name, parameter in self.parameters.items()}
         self.done = 0
 
-    def __call__(self, pair: Pair) -> Step:
+    def __call__(self, pair: BatchPair) -> Step:
         """Take one step on the pair's batch; the record holds each parameter's value that it was taken with.
 
         Raises:
@@ -220,11 +220,11 @@ class Greedy:
             return [found[generator(*self.key, self.done).integers(len(found))]]
         return found
 
-    def scored(self, pair: Pair) -> Batch:
+    def scored(self, pair: BatchPair) -> Batch:
         """The batch of a pair that trials are judged by."""
         return pair.other if self.search.score == "next" else pair.batch
 
-    def trials(self, pair: Pair, candidates: Sequence[Values]) -> Trials:
+    def trials(self, pair: BatchPair, candidates: Sequence[Values]) -> Trials:
         """Try each candidate; neither the parameters nor the optimiser change.
 
         Raises:

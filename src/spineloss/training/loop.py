@@ -11,17 +11,16 @@ from torch import nn
 from spineloss.data.batches import Batch, pairs
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
-from spineloss.training.greedy import Greedy, Search
+from spineloss.training.greedy import Greedy, GreedySearch
 from spineloss.training.precision import Precision
+from spineloss.training.schedule import poly_learning_rate
 from spineloss.training.steps import Plain, Weighted
 from spineloss.training.validation import Example, Validation
 from spineloss.weighting import Policy
 
-POWER = 0.9  # of the polynomial learning rate, Sec. 8.2
-
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """What training depends on besides network, loss and data."""
 
     epochs: int
@@ -54,25 +53,13 @@ class Epoch:
         return plain | {"picture": None if example is None else example.picture}
 
 
-def poly_learning_rate(initial: float, epoch: int, epochs: int) -> float:
-    """lr = initial (1 - epoch / epochs)^0.9, for epoch 0 ... epochs - 1 (Eq. 8.1).
-
-    References:
-        Chen et al., DeepLab, TPAMI 2017.
-
-    >>> poly_learning_rate(0.001, 0, 100)
-    0.001
-    """
-    return initial * (1 - epoch / epochs) ** POWER
-
-
 class Training:
     """One network trained with one loss on one fold.
 
     Args:
         network: initial weights, on the CPU.
         loss: the loss.
-        settings: see `Settings`.
+        settings: see `TrainingSettings`.
         policy: weighs the loss's terms while training; without one their weights stay.
         search: changes the loss's parameters while training; without one they stay. There is no policy then.
         batches: from the epoch's number to its batches.
@@ -84,9 +71,9 @@ class Training:
         self,
         network: nn.Module,
         loss: Loss,
-        settings: Settings,
+        settings: TrainingSettings,
         policy: Policy | None = None,
-        search: Search | None = None,
+        search: GreedySearch | None = None,
         *,
         batches: Callable[[int], Iterator[Batch]],
         validate: Callable[[nn.Module], Validation],

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, jvp
 
-from spineloss.data.batches import Batch, Pair
+from spineloss.data.batches import Batch, BatchPair
 from spineloss.losses import Loss
 from spineloss.training.steps import Plain, Step
 
@@ -38,7 +38,7 @@ class Online:
         self.objective = objective
         self.optimiser = optimiser
 
-    def __call__(self, pair: Pair) -> Step:
+    def __call__(self, pair: BatchPair) -> Step:
         """Step the network, then the loss; the record holds the objective after the network's step.
 
         Raises:
