@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ellipsoids import write_small_data
-from spineloss.cli import STOPPED, app
+from spineloss.cli.application import app
+from spineloss.cli.terminal import STOPPED
 from spineloss.errors import UserError
 from spineloss.grammar import Text
 from spineloss.search import evolution

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from spineloss.cli import app
+from spineloss.cli.application import app
 from spineloss.data import folds
 from spineloss.errors import UserError
 from spineloss.learned.meta_loss import MetaLoss
