@@ -11,7 +11,8 @@ import numpy as np
 from scipy import stats
 
 from machine import describe, write
-from spineloss.results.statistics import ALPHA, best, bootstrap_interval, cases_needed, compare, holm
+from spineloss.results.sample_size import cases_needed
+from spineloss.results.statistics import ALPHA, best_method, bootstrap_interval, compare, holm
 
 CASES, FOLDS = 30, 3
 # The verdicts do not depend on the intervals, so these need no resamples to speak of.
@@ -48,13 +49,13 @@ def values_of(scores: np.ndarray) -> dict[str, dict[str, float]]:
 def compared(scores: np.ndarray, picked: bool = False, **options):
     """The comparison of scores with the second method, or with the best."""
     values = values_of(scores)
-    reference = best(values, higher_is_better=True) if picked else "m1"
+    reference = best_method(values, higher_is_better=True) if picked else "m1"
     return compare(values, reference, higher_is_better=True, picked=picked, resamples=FEW_RESAMPLES, **options)
 
 
 def decided(comparison) -> bool:
     """Is any method called better or worse?"""
-    return any(pair.verdict in ("better", "worse") for pair in comparison.pairs.values())
+    return any(pair.verdict in ("better", "worse") for pair in comparison.contrasts.values())
 
 
 def rate(hits: list[bool]) -> str:
@@ -81,7 +82,7 @@ def false_verdicts() -> str:
                 chosen.append(decided(compared(scores)))
                 by_best = compared(scores, picked=True)
                 picked.append(decided(by_best))
-                naive.append(min(holm([pair.p for pair in by_best.pairs.values()])) < ALPHA)
+                naive.append(min(holm([pair.p for pair in by_best.contrasts.values()])) < ALPHA)
             yield [str(methods), str(studies), rate(chosen), rate(picked), rate(naive)]
 
     return table(
@@ -111,7 +112,7 @@ def training_luck() -> str:
                 scores = study(generator, 2) + luck * generator.normal(size=(2, FOLDS))[:, fold]
                 pair = compared(
                     scores, folds=[values_of(scores[:, fold == index]) for index in range(FOLDS)]
-                ).pairs["m0"]
+                ).contrasts["m0"]
                 wrong.append(pair.verdict != "undecided")
                 unseen.append(wrong[-1] and not pair.training_may_explain)
             yield [f"{luck:g}", rate(wrong), rate(unseen)]
@@ -133,7 +134,7 @@ def false_equivalence() -> str:
         for shift, margin in ((0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (1.5, 1.0)):
             generator = np.random.default_rng(5)
             hits = [
-                compared(study(generator, 2, shift=shift), margin=margin).pairs["m0"].verdict == "equivalent"
+                compared(study(generator, 2, shift=shift), margin=margin).contrasts["m0"].verdict == "equivalent"
                 for _ in range(600)
             ]
             yield [f"{shift:g}", f"{margin:g}", rate(hits)]
@@ -156,7 +157,7 @@ def power() -> str:
             cases = int(cases_needed(stats.norm.cdf(shift), ALPHA / 2))
             generator = np.random.default_rng(11)
             hits = [
-                compared(study(generator, 2, cases, shift)).pairs["m0"].verdict == "better" for _ in range(600)
+                compared(study(generator, 2, cases, shift)).contrasts["m0"].verdict == "better" for _ in range(600)
             ]
             yield [f"{shift:g}", str(cases), rate(hits)]
 

@@ -17,8 +17,9 @@ import torch
 
 from spineloss.results import comparison_table
 from spineloss.results.comparison import compare_study
+from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
-from spineloss.results.table import read_records, render, summarise
+from spineloss.results.table import summarise, table_text
 from spineloss.study.controls import verdicts
 from spineloss.study.courses import courses_in_words, read_trajectories
 from spineloss.study.settings import Study, load
@@ -42,7 +43,7 @@ def main() -> None:
         "",
         took(runs),
         "",
-        render(rows, "markdown", epoch="last", folds=folds),
+        table_text(rows, "markdown", epoch="last", folds=folds),
         "",
         *beside_the_seed(rows, file.stem),
         *adapting(load(folder / "study.yaml"), folder, records),
@@ -58,7 +59,7 @@ def how_sure(records: list, reference: str | None) -> list[str]:
     """The comparison of the methods, where there are two."""
     if len({record.method for record in records}) < 2:
         return []
-    table = comparison_table.render(compare_study(records, reference=reference), "markdown")
+    table = comparison_table.comparison_text(compare_study(records, reference=reference), "markdown")
     return ["", "## How sure is that?", "", table]
 
 

@@ -39,9 +39,11 @@ INSIDE = {
         {"batches"},
     ],
     "results": [
-        {"text_table", "trajectories", "statistics", "run_folder", "surface"},
-        {"learning_rates", "ranking", "table"},
-        {"sentences", "comparison"},
+        {"averages", "run_folder", "sample_size", "score_text", "surface", "text_table", "trajectories"},
+        {"learning_rates", "records", "statistics"},
+        {"ranking", "table"},
+        {"comparison"},
+        {"comparison_export", "sentences"},
         {"comparison_table"},
     ],
     "study": [

@@ -79,7 +79,7 @@ def test_the_table_is_the_studys_and_the_seeds_row_stands_beside(reported, hosti
     dice = content.table[0]
     assert dice.published["dice"] == "88.63 ± 1.08"  # Table 8.1, lumbar
     assert dice.published["hausdorff"] == "11.44 ± 1.74"
-    twins = [row.cells["dice"].text for row in content.table[2:]]
+    twins = [row.scores["dice"].text for row in content.table[2:]]
     assert len(set(twins)) == 1
 
 
@@ -166,6 +166,6 @@ def test_the_3d_view_opens_at_the_middle_of_the_truth():
     assert centre(Scan("a", image, truth, truth, (3.0, 2.0, 1.0))) == [-12.0, -24.0, 33.0]
 
 
-def test_a_folder_without_a_study_is_told(tmp_path):
+def test_a_folder_without_a_study_is_said(tmp_path):
     with pytest.raises(UserError, match="holds no study"):
         read_content(tmp_path)

@@ -1,14 +1,17 @@
 import csv
 import io
+import json
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from results.test_table import make_run
+from results.test_table import MISSED, make_run
 from spineloss.errors import UserError
-from spineloss.results.comparison import case_values, compare_study
-from spineloss.results.comparison_table import render
-from spineloss.results.table import read_records
+from spineloss.results.comparison import compare_study
+from spineloss.results.comparison_table import comparison_text
+from spineloss.results.records import case_values, fill_missed, read_records
 
 FORMATS = ("text", "markdown", "latex", "csv")
 
@@ -27,18 +30,18 @@ def study(tmp_path):
 
 def test_cases_of_all_folds_are_paired(study):
     (result,) = compare_study(read_records(study))
-    pair = result.comparison.pairs["bad"]
+    pair = result.comparison.contrasts["bad"]
     assert result.comparison.reference == "good" and result.comparison.picked
     # 0.2 * (1 + 0.1 * 2.5), and 0.002 more in the second fold
     assert pair.cases == 12 and pair.fold_means == pytest.approx((-0.25, -0.252))
     # All of 12 cases are lower.
     assert pair.p_holm == pytest.approx(2 / 2**12) and pair.verdict == "worse"
-    assert result.rows["good"].mean == pytest.approx(0.875)
+    assert result.summaries["good"].mean == pytest.approx(0.875)
 
 
 def test_choice_of_epoch(study):
     (result,) = compare_study(read_records(study), epoch="best")
-    assert result.comparison.pairs["bad"].mean == 0
+    assert result.comparison.contrasts["bad"].mean == 0
     with pytest.raises(UserError, match="last or best"):
         compare_study(read_records(study), epoch="optimistic")
 
@@ -49,7 +52,7 @@ def test_metrics_in_their_order_with_margins_in_their_units(study):
     # As a distance, lower is better; the deciding metric picks the reference of all.
     assert {result.comparison.reference for result in results} == {"bad"}
     assert [result.comparison.margin for result in results] == [0.5, 0.5]
-    assert [result.comparison.pairs["good"].verdict for result in results] == ["equivalent", "equivalent"]
+    assert [result.comparison.contrasts["good"].verdict for result in results] == ["equivalent", "equivalent"]
 
 
 def test_labels_are_averaged_within_the_case(tmp_path):
@@ -64,22 +67,67 @@ def test_labels_are_averaged_within_the_case(tmp_path):
     assert math.isnan(values["b"]["1"]) and values["b"]["2"] == 0.7
 
 
+def test_repeats_are_no_new_cases(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    drawn = np.random.default_rng(1).uniform(0.2, 0.9, (2, 5, 8))
+    for order, method in enumerate("ab"):
+        for repeat, scores in enumerate(drawn[order]):
+            run = {1: {str(case): float(value) for case, value in enumerate(scores)}}
+            make_run(tmp_path, method, 0, run, order, repeat=repeat)
+    (result,) = compare_study(read_records(tmp_path), reference="b")
+    contrast = result.comparison.contrasts["a"]
+    expected = stats.wilcoxon(drawn[0].mean(0) - drawn[1].mean(0)).pvalue
+    assert contrast.cases == 8 and contrast.p == pytest.approx(expected)
+
+
+def test_patients_are_the_unit(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    groups = {f"{patient}_{time}": str(patient) for patient in range(6) for time in ("ED", "ES")}
+    (tmp_path / "folds.json").write_text(json.dumps({"groups": groups}))
+    for order, (method, loss) in enumerate({"good": 0.0, "bad": 0.1}.items()):
+        scores = {case: 0.8 - loss - 0.001 * order * number for number, case in enumerate(groups)}
+        make_run(tmp_path, method, 0, {1: scores}, order)
+    (result,) = compare_study(read_records(tmp_path), reference="good")
+    contrast = result.comparison.contrasts["bad"]
+    # All of 6 patients are lower, not all of 12 cases.
+    assert contrast.cases == 6 and contrast.p == pytest.approx(2 / 2**6)
+    assert "against good (80.00 %, 6 patients)" in comparison_text([result])
+
+
+def test_missed_structures_cannot_win(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    cases = [str(case) for case in range(8)]
+    make_run(tmp_path, "finds", 0, {1: {case: 3.0 for case in cases}}, 0)
+    make_run(tmp_path, "misses", 0, {1: {case: MISSED for case in cases[:6]} | {"6": 2.0, "7": 2.0}}, 1)
+    records = read_records(tmp_path)
+    (result,) = compare_study(records, ["hd95"])
+    assert result.comparison.reference == "finds" and result.comparison.contrasts["misses"].effect > 0
+    assert result.ranking.mean_ranks == {"finds": 1.25, "misses": 1.75}
+    text = comparison_text([result])
+    assert text.startswith("By HD95, finds has the best mean") and "*3.00*" in text and "*2.00*" not in text
+    assert "† misses missed a structure in 6 cases" in text
+    # Or, by choice, the diagonal of each image.
+    (result,) = compare_study(fill_missed(records, dict.fromkeys(cases, 100.0)), ["hd95"])
+    assert result.comparison.contrasts["misses"].mean == pytest.approx((6 * 97 - 2) / 8)
+    assert result.comparison.levels["misses"].missed == 0
+
+
 def test_every_format_says_the_answer_and_the_numbers(study):
     results = compare_study(read_records(study), margins=[1])
     for format in FORMATS[:3]:
-        text = render(results, format)
+        text = comparison_text(results, format)
         assert text.startswith("By Dice, good has the best mean") and "Wilcoxon" in text and "worse" in text
-    assert "−25.10" in render(results, "text") and "$-$25.10" in render(results, "latex")
-    first, second = csv.DictReader(io.StringIO(render(results, "csv")))
+    assert "−25.10" in comparison_text(results, "text") and "$-$25.10" in comparison_text(results, "latex")
+    first, second = csv.DictReader(io.StringIO(comparison_text(results, "csv")))
     assert (first["method"], first["verdict"], second["verdict"]) == ("good", "", "worse")
     assert float(second["difference"]) == pytest.approx(-0.251) and second["folds_agreeing"] == "2"
 
 
-def test_what_is_left_out_is_told(study):
+def test_what_is_left_out_is_said(study):
     make_run(study, "empty", 0, {10: {f"0-{case}": math.nan for case in range(6)}}, order=2)
     make_run(study, "part", 0, {10: {f"0-{case}": 0.1 * case for case in range(6)}}, order=3)
-    text = render(compare_study(read_records(study)))
-    assert "† empty: 6 case(s) undefined and left out" in text
+    text = comparison_text(compare_study(read_records(study)))
+    assert "† empty: 6 cases undefined and left out" in text
     assert "Compared on the 6 of 12 cases with both values: part" in text
     assert "Over 6 cases" in text and "6 cases without a value of every method are left out" in text
 
@@ -87,12 +135,12 @@ def test_what_is_left_out_is_told(study):
 def test_hostile_names_cannot_break_a_table(study):
     make_run(study, "a|b & c_d\n% \\x", 0, {10: {"0-0": 0.9, "0-1": 0.8}}, order=2)
     results = compare_study(read_records(study))
-    assert r"a\|b" in render(results, "markdown")
-    assert r"a|b \& c\_d \% \textbackslash{}x" in render(results, "latex")
-    assert "a|b & c_d % \\x" in render(results, "text")
+    assert r"a\|b" in comparison_text(results, "markdown")
+    assert r"a|b \& c\_d \% \textbackslash{}x" in comparison_text(results, "latex")
+    assert "a|b & c_d % \\x" in comparison_text(results, "text")
 
 
-def test_mistakes_are_told(study):
+def test_mistakes_are_explained(study):
     records = read_records(study)
     with pytest.raises(UserError, match="no metric 'dicee'"):
         compare_study(records, ["dicee"])
@@ -103,4 +151,4 @@ def test_mistakes_are_told(study):
     with pytest.raises(UserError, match="two methods"):
         compare_study(records[:2])
     with pytest.raises(UserError, match="text, markdown"):
-        render(compare_study(records), "html")
+        comparison_text(compare_study(records), "html")

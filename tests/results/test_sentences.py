@@ -3,9 +3,10 @@ import math
 import pytest
 
 from results.demsar import by_case
+from spineloss.results.comparison import Result
 from spineloss.results.ranking import rank
 from spineloss.results.sentences import answer, caution, margin_words, verdict_words
-from spineloss.results.statistics import best, compare
+from spineloss.results.statistics import best_method, compare
 
 CASES = 12
 EASY = [0.8 + 0.001 * index for index in range(CASES)]
@@ -18,14 +19,14 @@ METHODS = {
 
 
 def findings(columns, reference=None, margin=None, metrics=("dice",)):
-    found = {}
+    found = []
     for metric, methods in zip(metrics, columns, strict=True):
         values, higher = by_case(methods), metric == "dice"
-        chosen = reference or best(by_case(columns[0]), higher_is_better=True)
+        chosen = reference or best_method(by_case(columns[0]), higher_is_better=True)
         comparison = compare(
             values, chosen, higher_is_better=higher, picked=reference is None, margin=margin, resamples=99
         )
-        found[metric] = comparison, rank(values, higher_is_better=higher, resamples=999)
+        found.append(Result(metric, comparison, rank(values, higher_is_better=higher, resamples=999), {}))
     return found
 
 
@@ -69,19 +70,19 @@ def test_many_methods_are_counted():
 
 
 def test_words_of_a_pair():
-    comparison, _ = findings([METHODS], reference="good", margin=0.02)["dice"]
+    comparison = findings([METHODS], reference="good", margin=0.02)[0].comparison
     assert margin_words("dice", comparison) == "2 percentage points"
     assert margin_words("hd95", comparison) == "0.02 mm"
-    assert verdict_words(comparison.pairs["bad"]) == "worse" and caution(comparison.pairs["bad"]) is None
-    same, _ = findings([{"a": EASY, "b": EASY}], reference="a")["dice"]
-    assert math.isinf(same.pairs["b"].more_cases)
-    assert verdict_words(same.pairs["b"]) == "undecided: needs more than 1000 more cases"
+    assert verdict_words(comparison.contrasts["bad"]) == "worse" and caution(comparison.contrasts["bad"]) is None
+    same = findings([{"a": EASY, "b": EASY}], reference="a")[0].comparison
+    assert math.isinf(same.contrasts["b"].more_cases)
+    assert verdict_words(same.contrasts["b"]) == "undecided: needs more than 1000 more cases"
 
 
 @pytest.mark.parametrize(("few", "words"), [(-3.0, "not on average"), (0.01, None)])
-def test_most_cases_against_the_mean_is_told(few, words):
+def test_most_cases_against_the_mean_is_said(few, words):
     differences = [0.01 * index for index in range(1, 12)] + [few]
     columns = {"often": [value + change for value, change in zip(EASY, differences, strict=True)], "ref": EASY}
-    pair = findings([columns], reference="ref")["dice"][0].pairs["often"]
+    pair = findings([columns], reference="ref")[0].comparison.contrasts["often"]
     assert pair.verdict == "better"
     assert (words in caution(pair)) if words else caution(pair) is None

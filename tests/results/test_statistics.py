@@ -6,16 +6,13 @@ from scipy import stats
 
 from results.demsar import DEMSAR, by_case
 from spineloss.errors import UserError
+from spineloss.results.sample_size import cases_needed, more_cases, positive_share
 from spineloss.results.statistics import (
-    average_repeats,
-    best,
+    best_method,
     bootstrap_interval,
-    cases_needed,
     compare,
     equivalence_p,
     holm,
-    more_cases,
-    positive_share,
     rank_biserial,
 )
 
@@ -24,13 +21,13 @@ def against(differences, **options):
     """Compare a method with a reference from which it differs by these."""
     options = {"higher_is_better": True, "resamples": 99} | options
     values = by_case({"method": differences, "reference": np.zeros(len(differences))})
-    return compare(values, "reference", **options).pairs["method"]
+    return compare(values, "reference", **options).contrasts["method"]
 
 
 def test_agrees_with_other_libraries():
     scores = np.random.default_rng(0).normal(size=(3, 20)) + [[1.2], [0.5], [0.0]]
     values = by_case({f"m{index}": row for index, row in enumerate(scores)})
-    found = compare(values, "m0", higher_is_better=True, picked=True, resamples=99).pairs
+    found = compare(values, "m0", higher_is_better=True, picked=True, resamples=99).contrasts
     # posthoc_wilcoxon(p_adjust="holm") of scikit-posthocs 0.17.1 on these scores; all three pairs are corrected.
     expected = {"m1": 0.19461441040039062, "m2": 0.10870170593261719}
     assert {method: pair.p_holm for method, pair in found.items()} == pytest.approx(expected)
@@ -104,22 +101,40 @@ def test_undefined_pairs_are_left_out_and_counted():
         "empty": dict.fromkeys("1234", math.nan),
     }
     found = compare(values, "a", higher_is_better=True, resamples=99)
-    assert (found.pairs["b"].cases, found.pairs["b"].left_out, found.pairs["b"].mean) == (1, 3, -0.5)
+    assert (found.contrasts["b"].cases, found.contrasts["b"].left_out, found.contrasts["b"].mean) == (1, 3, -0.5)
     assert (found.levels["b"].cases, found.levels["b"].undefined) == (2, 1)
-    empty = found.pairs["empty"]
+    empty = found.contrasts["empty"]
     assert (empty.cases, empty.p, empty.verdict) == (0, 1, "undecided") and math.isnan(empty.mean)
     # Only case 1 has both, so there b cannot gain by the cases it lacks.
-    assert best(values, higher_is_better=True) == "a" and best(values, higher_is_better=False) == "b"
+    assert best_method(values, higher_is_better=True) == "a" and best_method(values, higher_is_better=False) == "b"
 
 
-def test_repeats_are_no_new_cases():
-    generator = np.random.default_rng(1)
-    cases = {f"{case}": generator.normal(0.3, 1, 5).tolist() for case in range(8)}
-    values = average_repeats({"a": cases, "b": {case: [0.0] * 5 for case in cases}})
-    pair = compare(values, "b", higher_is_better=True, resamples=99).pairs["a"]
-    means = [np.mean(repeats) for repeats in cases.values()]
-    assert pair.cases == 8 and pair.p == pytest.approx(stats.wilcoxon(means).pvalue)
-    assert math.isnan(average_repeats({"a": {"1": [1.0, math.nan]}})["a"]["1"])
+def test_a_missed_structure_is_the_worst_by_rank():
+    # b missed the structure in cases 5 and 6, and is otherwise nearer by 1 mm.
+    values = by_case({"a": [5, 6, 7, 8, 9, 10], "b": [4, 4.5, 5.5, 6.5, math.inf, math.inf]})
+    found = compare(values, "a", higher_is_better=False, resamples=99)
+    contrast = found.contrasts["b"]
+    # Ranks of -1, -1.5, -1.5, -1.5, inf, inf: 1, 3, 3, 3, 5.5, 5.5, so W+ is 11 and W- 10 of 21.
+    assert contrast.effect == pytest.approx(1 / 21)
+    assert (contrast.cases, contrast.missed, contrast.left_out) == (6, 2, 0)
+    assert contrast.mean == pytest.approx(-1.375) and contrast.median == -1.5
+    assert (found.levels["b"].cases, found.levels["b"].undefined, found.levels["b"].missed) == (4, 2, 2)
+    assert contrast.p == pytest.approx(stats.wilcoxon([-1, -1.5, -1.5, -1.5, 9, 9]).pvalue)
+
+
+def test_who_misses_structures_is_not_picked():
+    values = by_case(
+        {"finds": [9.0] * 6, "misses": [1.0] * 5 + [math.inf], "misses more": [1.0] * 4 + [math.inf] * 2}
+    )
+    assert best_method(values, higher_is_better=False) == "finds"
+    del values["finds"]
+    assert best_method(values, higher_is_better=False) == "misses"
+
+
+def test_structures_that_both_missed_are_a_tie():
+    values = by_case({"a": [math.inf] * 3, "b": [math.inf] * 2 + [2.0]})
+    contrast = compare(values, "b", higher_is_better=False, resamples=99).contrasts["a"]
+    assert (contrast.missed, contrast.effect, contrast.p) == (1, 1, 1)
 
 
 def of_cases(values, fold):
@@ -129,18 +144,18 @@ def of_cases(values, fold):
 def test_repeats_are_folds_that_show_the_luck_of_training():
     luck = [by_case({"a": np.linspace(1, 2, 9) + lucky, "b": np.zeros(9)}) for lucky in (-3.0, 2.0, 2.0)]
     values = by_case({"a": np.linspace(1, 2, 9) + 1 / 3, "b": np.zeros(9)})
-    pair = compare(values, "b", higher_is_better=True, folds=luck, resamples=99).pairs["a"]
+    pair = compare(values, "b", higher_is_better=True, folds=luck, resamples=99).contrasts["a"]
     assert pair.verdict == "better" and pair.agreeing_folds == 2 and pair.training_may_explain
 
 
 def test_mean_differences_of_the_folds():
     values = by_case({"a": [2, 2, 2, -1], "b": [0, 0, 0, 0]})
     folds = [of_cases(values, fold) for fold in ({"000", "001"}, {"002"}, {"003"}, {"other"})]
-    pair = compare(values, "b", higher_is_better=True, folds=[*folds, {"a": values["a"]}]).pairs["a"]
+    pair = compare(values, "b", higher_is_better=True, folds=[*folds, {"a": values["a"]}]).contrasts["a"]
     assert pair.fold_means == (2, 2, -1) and pair.agreeing_folds == 2
 
 
-def test_folds_that_differ_by_more_than_the_difference_are_told():
+def test_folds_that_differ_by_more_than_the_difference_are_explained():
     folds = [{f"{case:03}" for case in range(start, start + 8)} for start in (0, 8, 16)]
     noise = np.tile(np.linspace(-0.1, 0.1, 8), 3)
     reference = np.zeros(24)
@@ -148,7 +163,7 @@ def test_folds_that_differ_by_more_than_the_difference_are_told():
     def may_explain(fold_means):
         values = by_case({"a": np.repeat(fold_means, 8) + noise, "b": reference})
         by_fold = [of_cases(values, fold) for fold in folds]
-        pair = compare(values, "b", higher_is_better=True, folds=by_fold, resamples=99).pairs["a"]
+        pair = compare(values, "b", higher_is_better=True, folds=by_fold, resamples=99).contrasts["a"]
         expected = stats.kruskal(*np.split(np.repeat(fold_means, 8) + noise, 3)).pvalue
         assert pair.verdict == "better" and pair.folds_p == pytest.approx(expected)
         return pair.training_may_explain
@@ -158,14 +173,14 @@ def test_folds_that_differ_by_more_than_the_difference_are_told():
     assert not may_explain([1.0, 1.0, 1.0])
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_explained():
     values = by_case({"a": [1, 2], "b": [2, 3]})
     with pytest.raises(UserError, match="choose a, b"):
         compare(values, "c", higher_is_better=True)
     with pytest.raises(UserError, match="above 0"):
         compare(values, "a", higher_is_better=True, margin=0)
     with pytest.raises(UserError, match="name a reference"):
-        best({"a": {"1": 1.0}, "b": {"2": 1.0}}, higher_is_better=True)
+        best_method({"a": {"1": 1.0}, "b": {"2": 1.0}}, higher_is_better=True)
 
 
 def simulate(seed, methods, cases, shift=0.0):
@@ -181,9 +196,9 @@ def rejections(seeds, methods, cases, shift=0.0, picked=False):
     count = 0
     for seed in seeds:
         values = simulate(seed, methods, cases, shift)
-        reference = best(values, higher_is_better=True) if picked else "m1"
+        reference = best_method(values, higher_is_better=True) if picked else "m1"
         found = compare(values, reference, higher_is_better=True, picked=picked, resamples=19)
-        count += any(pair.verdict in ("better", "worse") for pair in found.pairs.values())
+        count += any(pair.verdict in ("better", "worse") for pair in found.contrasts.values())
     return count
 
 

@@ -86,7 +86,7 @@ def test_it_is_drawn_whatever_the_names_and_where_a_loss_is_undefined():
 
 
 @pytest.mark.parametrize("text", ["", "alpha,beta,x\n", "alpha,beta,x\n0,0,1\n0,1,2\n", "a,b\n1,2\n"])
-def test_another_file_is_told(text, tmp_path):
+def test_another_file_is_said(text, tmp_path):
     (tmp_path / "landscape.csv").write_text(text)
     with pytest.raises(UserError, match="no.? .*loss landscape"):
         read_surface(tmp_path / "landscape.csv")

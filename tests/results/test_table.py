@@ -7,20 +7,26 @@ import pytest
 from spineloss.errors import UserError
 from spineloss.files import write_csv
 from spineloss.metrics import METRICS
-from spineloss.results.table import read_records, render, summarise, write_table
+from spineloss.results.records import read_records
+from spineloss.results.table import summarise, table_text, write_table
+
+MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice"), 0.0)
 
 
 def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
-    """Scores: {epoch: {case: dice}}; every other metric repeats it."""
-    folder = study / "runs" / f"{order}" / f"fold-{fold}-{repeat}"
+    """Scores: {epoch: {case: dice}}; every other metric repeats it. `MISSED` is a structure that was not found."""
+    folder = study / "runs" / f"{order}" / f"fold-{fold}-repeat-{repeat}"
     folder.mkdir(parents=True)
-    record = {"method": method, "order": order, "fold": fold, "repeat": repeat, "status": status}
+    record = {"method": method, "order": order, "fold": fold, "status": status, "repeat": repeat}
     (folder / "run.json").write_text(json.dumps(record))
     rows = [
-        {"epoch": epoch, "case": case, "label": label, **dict.fromkeys(METRICS, dice)}
+        {"epoch": epoch, "case": case, "label": label}
+        | (dict.fromkeys(METRICS, math.nan) | MISSED if dice is MISSED else dict.fromkeys(METRICS, dice))
         for epoch, cases in scores.items()
         for case, values in cases.items()
-        for label, dice in (values.items() if isinstance(values, dict) else [("all", values)])
+        for label, dice in (
+            values.items() if isinstance(values, dict) and values is not MISSED else [("all", values)]
+        )
     ]
     write_csv(folder / "validation.csv", rows, ["epoch", "case", "label", *METRICS])
 
@@ -48,7 +54,25 @@ def test_by_hand(study):
     assert cell(study, "dice", "hausdorff", "optimistic").mean == pytest.approx((0.5 + 0.2) / 2)
 
 
-def test_repeats_are_averaged_within_a_case_before_folds_are(study):
+def test_undefined_is_left_out_and_counted(study):
+    make_run(study, "dice", 0, {1: {"a": 0.5, "b": math.nan}})
+    row = cell(study, "dice", "dice", "last")
+    assert (row.mean, row.undefined) == (0.5, 1)
+    assert "1 case score(s) undefined" in table_text(summarise(read_records(study)), "text")
+
+
+def test_who_misses_structures_is_never_bold(study):
+    """As in MONAI's issue 9095: a method that finds nothing in most cases has the best mean distance."""
+    make_run(study, "finds", 0, {1: {"a": 3.0, "b": 3.0, "c": 3.0}})
+    make_run(study, "misses", 0, {1: {"a": MISSED, "b": MISSED, "c": 2.0}}, order=1)
+    row = cell(study, "misses", "hd95", "last")
+    assert (row.mean, row.undefined, row.missed) == (2.0, 2, 2)
+    text = table_text(summarise(read_records(study)))
+    assert "2.00†" in text and "*2.00†*" not in text and "*3.00*" in text
+    assert "† misses, HD95: 2 case score(s) undefined and left out, 2 of them missed structures" in text
+
+
+def test_repeats_are_averaged_within_the_fold(study):
     make_run(study, "dice", 0, {1: {"a": 0.9, "b": 0.7}})
     make_run(study, "dice", 0, {1: {"a": 0.5, "b": 0.3}}, repeat=1)
     make_run(study, "dice", 1, {1: {"c": 0.4}})
@@ -58,11 +82,10 @@ def test_repeats_are_averaged_within_a_case_before_folds_are(study):
     assert row.std == pytest.approx(math.sqrt(0.02))
 
 
-def test_undefined_is_left_out_and_counted(study):
-    make_run(study, "dice", 0, {1: {"a": 0.5, "b": math.nan}})
-    row = cell(study, "dice", "dice", "last")
-    assert (row.mean, row.undefined) == (0.5, 1)
-    assert "1 case score(s) undefined" in render(summarise(read_records(study)), "text")
+def test_cases_are_averaged_within_the_patient(study):
+    (study / "folds.json").write_text(json.dumps({"groups": {"a1": "a", "a2": "a"}}))
+    make_run(study, "dice", 0, {1: {"a1": 0.2, "a2": 0.4, "b": 0.9}})
+    assert cell(study, "dice", "dice", "last").mean == pytest.approx(0.6)
 
 
 def test_labels_apart_and_averaged(study):
@@ -75,25 +98,25 @@ def test_best_is_marked_in_each_format(study):
     make_run(study, "good", 0, {1: {"a": 0.9}}, order=0)
     make_run(study, "bad", 0, {1: {"a": 0.1}}, order=1)
     rows = summarise(read_records(study))
-    assert "*90.00*" in render(rows, "text") and "*10.00*" not in render(rows, "text")
-    assert "**90.00**" in render(rows, "markdown")
-    assert r"\textbf{90.00}" in render(rows, "latex")
+    assert "*90.00*" in table_text(rows, "text") and "*10.00*" not in table_text(rows, "text")
+    assert "**90.00**" in table_text(rows, "markdown")
+    assert r"\textbf{90.00}" in table_text(rows, "latex")
     # Distances are better when lower.
-    assert "*0.10*" in render(rows, "text")
+    assert "*0.10*" in table_text(rows, "text")
 
 
 def test_unfinished_runs_are_left_out_and_missing_folds_marked(study):
     make_run(study, "dice", 0, {1: {"a": 0.9}})
     make_run(study, "dice", 1, {1: {"b": 0.1}}, status="failed")
-    assert "dice (1/2 folds)" in render(summarise(read_records(study)), "text", folds=2)
+    assert "dice (1/2 folds)" in table_text(summarise(read_records(study)), "text", folds=2)
 
 
 def test_hostile_names_cannot_break_a_table(study):
     make_run(study, "a|b & c_d\n% \\x", 0, {1: {"a": 0.9}})
     rows = summarise(read_records(study))
-    assert r"a\|b" in render(rows, "markdown")
-    assert r"a|b \& c\_d \% \textbackslash{}x" in render(rows, "latex")
-    assert len(render(rows, "text").splitlines()) == 4
+    assert r"a\|b" in table_text(rows, "markdown")
+    assert r"a|b \& c\_d \% \textbackslash{}x" in table_text(rows, "latex")
+    assert len(table_text(rows, "text").splitlines()) == 4
 
 
 def test_table_csv_holds_every_choice(study):
@@ -105,10 +128,10 @@ def test_table_csv_holds_every_choice(study):
     assert float(rows[0]["mean"]) == 0.9 and rows[0]["std"] == ""
 
 
-def test_mistakes_are_told(study, tmp_path):
+def test_mistakes_are_explained(study, tmp_path):
     with pytest.raises(UserError, match="last, best, optimistic"):
         summarise([], "first")
     with pytest.raises(UserError, match="text, markdown"):
-        render([], "html")
+        table_text([], "html")
     with pytest.raises(UserError, match="holds no study"):
         read_records(tmp_path / "nowhere")

@@ -11,8 +11,8 @@ from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
 from spineloss.results.learning_rates import rates_in_words, read_choices
+from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
-from spineloss.results.table import read_records
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.study.status import read_status

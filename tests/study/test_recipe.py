@@ -10,8 +10,9 @@ from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.files import write_csv
 from spineloss.losses import LOSSES, Dice
+from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
-from spineloss.results.table import read_records, render, summarise
+from spineloss.results.table import summarise, table_text
 from spineloss.study.controls import verdicts
 from spineloss.study.courses import courses_in_words, draw_trajectories, read_trajectories
 from spineloss.study.engine import run_study
@@ -127,9 +128,9 @@ def test_whether_a_method_beats_its_average_is_told(tmp_path, shift, told):
     records = read_records(tmp_path)
     (sentence,) = verdicts(study_of("v"), records, "last")
     assert sentence.startswith(
-        f"{told} weights held fixed: {100 * shift * 1.55:+.2f} points of Dice over 12 cases"
+        f"{told} weights held fixed: {100 * shift * 1.55:+.2f} points of Dice over 12 cases".replace("-", "−")
     )
-    assert sentence in render(summarise(records), "text", remarks=[sentence])
+    assert sentence in table_text(summarise(records), "text", remarks=[sentence])
 
 
 def test_without_a_finished_average_nothing_is_told(tmp_path):

@@ -21,7 +21,7 @@ def table(
     epoch: Annotated[
         EpochChoice,
         typer.Option(
-            help="The last; the best by validation Dice; or each metric's own best, which is optimistic."
+            help="The last; or, optimistic both, the best by validation Dice, or each metric's own best."
         ),
     ] = "last",
     format: Format = "text",
@@ -36,7 +36,8 @@ def table(
 def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     """Print a study's table with the remarks on its learning rates and adaptive methods."""
     from spineloss.results.learning_rates import rates_in_words, read_choices
-    from spineloss.results.table import read_records, render, summarise
+    from spineloss.results.records import read_records
+    from spineloss.results.table import summarise, table_text
     from spineloss.study.controls import verdicts
     from spineloss.study.courses import courses_in_words, read_trajectories
     from spineloss.study.settings import load
@@ -48,7 +49,7 @@ def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
     rates = rates_in_words(read_choices(folder))
     remarks = [*rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
-    print(render(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
+    print(table_text(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 
 @app.command()
@@ -114,8 +115,13 @@ def compare(
     reference: Reference = None,
     margin: Margin = None,
     epoch: Annotated[
-        Literal["last", "best"], typer.Option(help="The last; or the best by validation Dice.")
+        Literal["last", "best"],
+        typer.Option(help="The last; or the best by validation Dice (optimistic)."),
     ] = "last",
+    missed: Annotated[
+        Literal["worst", "diagonal"],
+        typer.Option(help="A missed structure's distance: the worst by rank, or the diagonal of its image."),
+    ] = "worst",
     format: Format = "text",
 ) -> None:
     """Compare the methods case by case: the answer in two sentences, paired tests, ranks, and how sure it is.
@@ -123,11 +129,16 @@ def compare(
     Example: [bold]spineloss study compare study/ --metrics dice,hd95 --margin 1,0.5[/bold]
     """
     from spineloss.results.comparison import compare_study
-    from spineloss.results.comparison_table import render
-    from spineloss.results.table import read_records
+    from spineloss.results.comparison_table import comparison_text
+    from spineloss.results.records import fill_missed, read_records
 
-    results = compare_study(read_records(folder), names(metrics), reference, _margins(margin), epoch)
-    print(render(results, format, epoch=epoch))
+    records = read_records(folder)
+    if missed == "diagonal":
+        from spineloss.study.preparation import read_diagonals
+
+        records = fill_missed(records, read_diagonals(folder))
+    results = compare_study(records, names(metrics), reference, _margins(margin), epoch)
+    print(comparison_text(results, format, epoch=epoch))
 
 
 def _margins(text: str | None) -> list[float]:

@@ -42,18 +42,19 @@ def distributions(content: Content, metric: str) -> Figure:
     figure, axes = _figure(8.6, 0.44 * len(content.methods) + 1.1)
     jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(content.cases))
     for number, case in enumerate(content.cases):
-        x = [unit.scale * values[method].get(case, math.nan) for method in content.methods]
+        found = [values[method].get(case, math.nan) for method in content.methods]
+        x = [unit.scale * value if math.isfinite(value) else math.nan for value in found]
         y = np.arange(len(content.methods)) + jitter[number]
         axes.plot(x, y, color=INK, lw=1, alpha=0, gid=f"line-{number}")
         for row in range(len(content.methods)):
             axes.plot(x[row], y[row], "o", ms=4, mew=0, alpha=0.75, color=colour(row), gid=f"case-{number}-{row}")
     for row, method in enumerate(content.methods):
-        defined = [value for value in values[method].values() if not math.isnan(value)]
+        defined = [value for value in values[method].values() if math.isfinite(value)]
         if defined:
             mean = unit.scale * np.mean(defined)
             axes.plot([mean, mean], [row - 0.36, row + 0.36], color=INK, lw=2)
     _name_rows(axes, content.methods)
-    axes.set_xlabel(f"{unit.title} ({unit.unit}), one point a case; the bar is the mean")
+    axes.set_xlabel(f"{unit.title} ({unit.unit}), one point per case; the bar is the mean")
     return figure
 
 

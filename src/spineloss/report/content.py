@@ -1,7 +1,6 @@
 """What a finished study says, as plain data: the report's numbers, without its pictures."""
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Any
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.metrics import METRICS
-from spineloss.results.comparison import Result, case_values, compare_study, refuse_unknown
+from spineloss.results.comparison import Result, compare_study, refuse_unknown_metrics
+from spineloss.results.records import Record, case_values, read_records
 from spineloss.results.run_folder import Run
+from spineloss.results.score_text import score
 from spineloss.results.sentences import answer, caution, verdict_words
 from spineloss.results.surface import Surface, read_surface
-from spineloss.results.table import Record, Row, read_records, summarise
+from spineloss.results.table import Summary, best_mean, is_best, summarise
 from spineloss.study.landscape import landscape_file
 from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
@@ -24,7 +25,7 @@ CURVES = ("train_loss", "learning_rate", *METRICS)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Score:
     """A number of the table: as it is shown, as it is sorted, whether it is best, and its mark of significance."""
 
     text: str
@@ -35,12 +36,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TableRow:
-    """A method's cells by metric, over its finished folds, and the published ones that the study asks for."""
+class MethodRow:
+    """A method's scores by metric, over its finished folds, and the published ones that the study asks for."""
 
     method: str
     folds: int
-    cells: dict[str, Cell]
+    scores: dict[str, Score]
     published: dict[str, str]
 
 
@@ -56,11 +57,11 @@ class Content:
     study: Study
     methods: list[str]
     answer: str
-    table: list[TableRow]
+    table: list[MethodRow]
     metrics: list[str]
     results: dict[str, Result]
     values: dict[str, dict[str, dict[str, float]]]
-    rows: list[Row]
+    rows: list[Summary]
     curves: dict[str, dict[str, list[dict[int, float]]]]
     statuses: list[RunStatus]
     folds: list[list[str]]
@@ -95,7 +96,7 @@ def read_content(
     Raises:
         UserError: no study is there, no run of it is finished, or what decides is unknown.
     """
-    refuse_unknown(metrics)
+    refuse_unknown_metrics(metrics)
     statuses = read_status(folder)
     study = load(folder / "study.yaml")
     records = read_records(folder)
@@ -115,7 +116,7 @@ def read_content(
         table=_table(methods, rows, results, study),
         metrics=list(metrics),
         results=results,
-        values={metric: case_values(records, metric, "last") for metric in METRICS},
+        values={metric: case_values(records, metric, patients=False) for metric in METRICS},
         rows=rows,
         curves={method: _curves(folder, method, records) for method in methods},
         statuses=statuses,
@@ -134,43 +135,42 @@ def read_content(
 def _answer(deciding: Sequence[Result], methods: Sequence[str]) -> str:
     if not deciding:
         return f"Only {methods[0]} is finished: a second method is needed to compare it with."
-    return answer({result.metric: (result.comparison, result.ranking) for result in deciding})
+    return answer(deciding)
 
 
 def _table(
-    methods: Sequence[str], rows: Sequence[Row], results: dict[str, Result], study: Study
-) -> list[TableRow]:
-    # The first of a method's rows is the average over its labels.
+    methods: Sequence[str], rows: Sequence[Summary], results: dict[str, Result], study: Study
+) -> list[MethodRow]:
+    # The first of a method's summaries is the average over its labels.
     shown = {(row.method, row.metric): row for row in reversed(rows)}
     theirs = published(study.beside.removeprefix("thesis-")) if study.beside else {}
     return [
-        TableRow(
+        MethodRow(
             method,
             max(shown[method, metric].folds for metric in METRICS),
-            {metric: _cell(method, metric, methods, shown, results) for metric in METRICS},
+            {
+                metric: _score(shown[method, metric], [shown[other, metric] for other in methods], results)
+                for metric in METRICS
+            },
             theirs.get(method, {}),
         )
         for method in methods
     ]
 
 
-def _cell(
-    method: str, metric: str, methods: Sequence[str], shown: dict[tuple[str, str], Row], results: dict[str, Result]
-) -> Cell:
-    row, unit = shown[method, metric], METRICS[metric]
-    means = [shown[other, metric].mean for other in methods]
-    defined = [mean for mean in means if not math.isnan(mean)]
-    best = (max if unit.higher_is_better else min)(defined) if defined else math.nan
-    spread = "" if math.isnan(row.std) else f" ± {unit.scale * row.std:.2f}"
-    text = "undefined" if math.isnan(row.mean) else f"{unit.scale * row.mean:.2f}{spread}"
-    pair = results[metric].comparison.pairs.get(method) if metric in results else None
-    if pair is None:
-        return Cell(text, row.mean, row.mean == best, "", "")
-    mark = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": ""}[pair.verdict]
-    against = results[metric].comparison.reference
-    told = f"{verdict_words(pair)} (against {against}, p = {pair.p_holm:.2g})"
-    warning = caution(pair)
-    return Cell(text, row.mean, row.mean == best, mark, f"{told}; {warning}" if warning else told)
+def _score(row: Summary, rows: Sequence[Summary], results: dict[str, Result]) -> Score:
+    """A method's score as the table shows it, beside those of all methods."""
+    text, best = score(row.metric, row.mean, row.std), is_best(row, best_mean(rows))
+    missed = f"{row.missed} missed structures are left out of the mean" if row.missed else ""
+    text += "†" if missed else ""
+    comparison = results[row.metric].comparison if row.metric in results else None
+    contrast = comparison.contrasts.get(row.method) if comparison else None
+    if comparison is None or contrast is None:
+        return Score(text, row.mean, best, "", missed)
+    mark = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": ""}[contrast.verdict]
+    words = [verdict_words(contrast, comparison.unit), f"against {comparison.reference}"]
+    words += [f"p = {contrast.p_holm:.2g}", caution(contrast) or "", missed]
+    return Score(text, row.mean, best, mark, "; ".join(filter(None, words)))
 
 
 def _curves(folder: Path, method: str, records: Sequence[Record]) -> dict[str, list[dict[int, float]]]:

@@ -30,7 +30,8 @@ from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.results.comparison import Result
-from spineloss.results.comparison_table import how_to_read, tables
+from spineloss.results.comparison_table import comparison_tables, how_to_read
+from spineloss.results.score_text import score_with_unit
 from spineloss.results.sentences import margin_words
 from spineloss.results.statistics import shared_cases
 from spineloss.seeding import generator
@@ -189,7 +190,7 @@ def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
                 {
                     "title": title,
                     "case": case,
-                    "value": f"{metric.title} {metric.scale * values[case]:.1f} {metric.unit}",
+                    "value": f"{metric.title} {score_with_unit(content.decisive, values[case])}",
                     "image": _picture(gallery, method, case),
                 }
                 for title, case in chosen.items()
@@ -288,7 +289,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
 
 
 def _comparison(result: Result) -> dict[str, Any]:
-    return {"metric": METRICS[result.metric].title, "tables": tables(result)}
+    return {"metric": METRICS[result.metric].title, "tables": comparison_tables(result)}
 
 
 def _breakable(name: str) -> Markup:

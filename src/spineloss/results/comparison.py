@@ -1,16 +1,15 @@
 """The methods of a study compared case by case."""
 
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS
 from spineloss.results.ranking import Ranking, rank
-from spineloss.results.statistics import Comparison, Values, average_repeats, best, compare
-from spineloss.results.table import Record, Row, chosen_epoch, summarise
+from spineloss.results.records import Record, case_values
+from spineloss.results.statistics import Comparison, best_method, compare
+from spineloss.results.table import Summary, summarise
 
 FairEpoch = Literal["last", "best"]
 
@@ -22,7 +21,7 @@ class Result:
     metric: str
     comparison: Comparison
     ranking: Ranking | None
-    rows: dict[str, Row]
+    summaries: dict[str, Summary]
 
 
 def compare_study(
@@ -40,13 +39,13 @@ def compare_study(
         metrics: of `METRICS`, the deciding one first.
         reference: a method; if none, the one with the best mean of the deciding metric.
         margins: of equivalence, in each metric's unit (percentage points or mm): none, one for all, or one each.
-        epoch: `last`, or `best` by mean validation Dice.
+        epoch: `last`, or `best` by mean validation Dice, which is optimistic.
         beside: metrics that decide nothing and have no margin, compared after the others.
 
     Raises:
         UserError: an unknown metric, method or epoch, a wrong margin, or fewer than two finished methods.
     """
-    refuse_unknown(metrics)
+    refuse_unknown_metrics(metrics)
     _refuse_unknown_epoch(epoch)
     each_margin = [*_each_margin(metrics, margins), *(None for _ in beside)]
     if len({record.method for record in records}) < 2:
@@ -54,9 +53,10 @@ def compare_study(
     compared = [*metrics, *beside]
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
-    chosen = reference or best(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
+    chosen = reference or best_method(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
     folds = sorted({record.fold for record in records})
-    rows = summarise(records, epoch)
+    summaries = summarise(records, epoch)
+    unit = unit_of(records)
     results = []
     for metric, margin in zip(compared, each_margin, strict=True):
         higher_is_better = METRICS[metric].higher_is_better
@@ -67,20 +67,21 @@ def compare_study(
             picked=reference is None,
             margin=margin,
             folds=[case_values([each for each in records if each.fold == fold], metric, epoch) for fold in folds],
+            unit=unit,
         )
         results.append(
             Result(
                 metric,
                 comparison,
                 rank(values[metric], higher_is_better=higher_is_better),
-                # The first of a method's rows is the average over its labels.
-                {row.method: row for row in reversed(rows) if row.metric == metric},
+                # The first of a method's summaries is the average over its labels.
+                {summary.method: summary for summary in reversed(summaries) if summary.metric == metric},
             )
         )
     return results
 
 
-def refuse_unknown(metrics: Sequence[str]) -> None:
+def refuse_unknown_metrics(metrics: Sequence[str]) -> None:
     """Refuse a metric that is not of `METRICS`.
 
     Raises:
@@ -110,18 +111,8 @@ def _each_margin(metrics: Sequence[str], margins: Sequence[float]) -> list[float
     return [margin / METRICS[metric].scale for metric, margin in zip(metrics, each, strict=True)]
 
 
-def case_values(records: Iterable[Record], metric: str, epoch: FairEpoch) -> Values:
-    """Method -> case -> value, averaged over labels and repeats; undefined if any of them is.
-
-    A label without a value from any method (absent from the case) is no part of the average.
-    """
-    scores = [(record.method, record.scores[chosen_epoch(record, metric, epoch)]) for record in records]
-    measured = {key for _, cases in scores for key, row in cases.items() if not math.isnan(row[metric])}
-    repeats: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for method, cases in scores:
-        labels: dict[str, list[float]] = defaultdict(list)
-        for (case, label), row in cases.items():
-            labels[case] += [row[metric]] if (case, label) in measured else []
-        for case, found in labels.items():
-            repeats[method][case].append(math.fsum(found) / len(found) if found else math.nan)
-    return average_repeats(repeats)
+def unit_of(records: Sequence[Record]) -> str:
+    """What statistics count: `patients` where any has several cases, else `cases`."""
+    cases = {case for record in records for scores in record.scores.values() for case, _ in scores}
+    patients = {record.groups.get(case, case) for record in records[:1] for case in cases}
+    return "patients" if len(patients) < len(cases) else "cases"

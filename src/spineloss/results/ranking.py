@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from string import ascii_letters
 
 import numpy as np
 from scipy import stats
 
-from spineloss.results.statistics import ALPHA, RESAMPLES, Values, shared_cases
+from spineloss.results.averages import CaseValues
+from spineloss.results.statistics import ALPHA, RESAMPLES, in_ranks, shared_cases
 from spineloss.seeding import generator
 
 
@@ -28,11 +30,12 @@ class Ranking:
     chances: dict[str, list[float]]
 
 
-def rank(values: Values, *, higher_is_better: bool, resamples: int = RESAMPLES) -> Ranking | None:
+def rank(values: CaseValues, *, higher_is_better: bool, resamples: int = RESAMPLES) -> Ranking | None:
     """Rank the methods on the cases that all of them have.
 
     Args:
-        values: method -> case -> value, NaN where undefined. A method without any value is not ranked.
+        values: method -> case -> value; NaN where undefined, infinite where a structure was missed. A method
+            without any value is not ranked.
         higher_is_better: of the metric.
         resamples: of the bootstrap.
 
@@ -49,7 +52,7 @@ def rank(values: Values, *, higher_is_better: bool, resamples: int = RESAMPLES) 
     if len(methods) < 2 or len(cases) < 2:
         return None
     sign = -1 if higher_is_better else 1
-    badness = sign * np.array([[values[method][case] for method in methods] for case in cases])
+    badness = in_ranks(sign * np.array([[values[method][case] for method in methods] for case in cases]))
     ranks = stats.rankdata(badness, axis=1).mean(axis=0)
     order = np.argsort(ranks, kind="stable")
     mean_ranks = {methods[index]: float(ranks[index]) for index in order}
@@ -110,6 +113,16 @@ def indistinct_groups(mean_ranks: dict[str, float], critical_difference: float) 
         if not groups or group[-1] != groups[-1][-1]:
             groups.append(group)
     return groups
+
+
+def group_letters(ranking: Ranking) -> dict[str, str]:
+    """Method -> a letter for each group that it belongs to: methods that share one are not told apart."""
+    return {
+        method: "".join(
+            letter for letter, group in zip(ascii_letters, ranking.groups, strict=False) if method in group
+        )
+        for method in ranking.mean_ranks
+    }
 
 
 def rank_chances(badness: np.ndarray, resamples: int = RESAMPLES) -> np.ndarray:

@@ -1,36 +1,36 @@
 """The answer of a comparison in words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from spineloss.metrics import METRICS
+from spineloss.results.comparison import Result
 from spineloss.results.ranking import Ranking
-from spineloss.results.statistics import Comparison, Pair, Verdict
+from spineloss.results.score_text import score_with_unit
+from spineloss.results.statistics import Comparison, Contrast, Verdict
 
 # Beyond this, "about n more cases" would be a number nobody can believe.
 MANY_CASES = 1000
 
-Findings = Mapping[str, tuple[Comparison, Ranking | None]]
 
-
-def answer(findings: Findings) -> str:
+def answer(results: Sequence[Result]) -> str:
     """The answer in two sentences: which method is best and against which that holds, then how sure it is.
 
     Args:
-        findings: metric -> its comparison and ranking, the deciding metric first.
+        results: of `compare_study`, the deciding metric first.
     """
-    metric, (comparison, ranking) = next(iter(findings.items()))
+    metric, comparison, ranking = results[0].metric, results[0].comparison, results[0].ranking
     first = _picked(metric, comparison) if comparison.picked else _against(metric, comparison)
-    clauses = [_next_metrics(findings), _stability(metric, comparison, ranking), _needed(metric, comparison)]
+    clauses = [_next_metrics(results), _stability(metric, comparison, ranking), _needed(metric, comparison)]
     second = "; ".join(clause for clause in clauses if clause)
     return f"{first}. {second[0].upper()}{second[1:]}." if second else f"{first}."
 
 
-def verdict_words(pair: Pair) -> str:
-    """A pair's verdict, and what an undecided one needs."""
-    if pair.verdict != "undecided":
-        return pair.verdict
-    return f"undecided: needs {_about(pair.more_cases)}{_count(pair.more_cases)} more cases"
+def verdict_words(contrast: Contrast, unit: str = "cases") -> str:
+    """A contrast's verdict, and what an undecided one needs."""
+    if contrast.verdict != "undecided":
+        return contrast.verdict
+    return f"undecided: needs {_about(contrast.more_cases)}{_count(contrast.more_cases)} more {unit}"
 
 
 def margin_words(metric: str, comparison: Comparison) -> str:
@@ -40,13 +40,15 @@ def margin_words(metric: str, comparison: Comparison) -> str:
     return f"{margin:g} {points if METRICS[metric].unit == '%' else METRICS[metric].unit}"
 
 
-def caution(pair: Pair) -> str | None:
+def caution(contrast: Contrast) -> str | None:
     """What a verdict of better or worse does not say by itself, if anything."""
-    if pair.verdict not in ("better", "worse"):
+    if contrast.verdict not in ("better", "worse"):
         return None
-    if pair.mean * pair.effect < 0:
+    if contrast.mean * contrast.effect < 0 and contrast.missed:
+        return "so by the structures that were missed: where both found them, the mean points the other way"
+    if contrast.mean * contrast.effect < 0:
         return "so in most cases, but not on average: a few cases differ much the other way"
-    if pair.training_may_explain:
+    if contrast.training_may_explain:
         return (
             "the folds differ more than their cases explain, and by more than the difference itself: "
             "training again may change the verdict"
@@ -55,36 +57,49 @@ def caution(pair: Pair) -> str | None:
 
 
 def _picked(metric: str, comparison: Comparison) -> str:
-    level = comparison.levels[comparison.reference]
+    level, unit = comparison.levels[comparison.reference], comparison.unit
     first = (
-        f"By {METRICS[metric].title}, {comparison.reference} has the best mean over {level.cases} cases "
-        f"({_value(metric, level.mean)})"
+        f"By {METRICS[metric].title}, {comparison.reference} has the best mean over {level.cases} {unit} "
+        f"({score_with_unit(metric, level.mean)})"
     )
     worse, better = _with(comparison, "worse"), _with(comparison, "better")
-    parts = [f"it is better than {_names(worse, comparison)}" if worse else "it is shown to be better than none"]
+    parts = [
+        f"it is better than {_names(worse, comparison)}" if worse else "no other method is significantly worse"
+    ]
     if better:
         parts.append(f"most cases are better with {_names(better, comparison)}")
-    return f"{first}: {'; '.join([*parts, *_open(metric, comparison), *_luck(comparison)])}"
+    return f"{first}: {'; '.join([*parts, *_open(metric, comparison), *_missed(comparison), *_luck(comparison)])}"
 
 
 def _against(metric: str, comparison: Comparison) -> str:
     level = comparison.levels[comparison.reference]
     first = (
         f"By {METRICS[metric].title}, against {comparison.reference} "
-        f"({_value(metric, level.mean)}, {level.cases} cases)"
+        f"({score_with_unit(metric, level.mean)}, {level.cases} {comparison.unit})"
     )
     decided = [
         f"{_names(found, comparison)} {'is' if len(found) == 1 else 'are'} {verdict}"
         for verdict in ("better", "worse")
         if (found := _with(comparison, verdict))
     ]
-    rest = [*_open(metric, comparison), *_luck(comparison)]
+    rest = [*_open(metric, comparison), *_missed(comparison), *_luck(comparison)]
     return f"{first}: {'; '.join([*(decided or ['none is better or worse']), *rest])}"
+
+
+def _missed(comparison: Comparison) -> list[str]:
+    """Who missed structures, which counts as worst."""
+    missed = {method: level.missed for method, level in comparison.levels.items() if level.missed}
+    if not missed:
+        return []
+    if len(missed) > 4:
+        return [f"{len(missed)} methods missed structures, which counts as worst"]
+    told = ", ".join(f"{method} in {count}" for method, count in missed.items())
+    return [f"structures were missed, which counts as worst: {told} of the {comparison.unit}"]
 
 
 def _luck(comparison: Comparison) -> list[str]:
     decided = _with(comparison, "better") + _with(comparison, "worse")
-    found = [method for method in decided if comparison.pairs[method].training_may_explain]
+    found = [method for method in decided if comparison.contrasts[method].training_may_explain]
     return [f"with {_names(found, comparison)} the luck of training may be the reason"] if found else []
 
 
@@ -100,23 +115,24 @@ def _open(metric: str, comparison: Comparison) -> list[str]:
     return parts
 
 
-def _next_metrics(findings: Findings) -> str:
+def _next_metrics(results: Sequence[Result]) -> str:
     """What the later metrics, in their order, say of the methods that the earlier ones left open."""
-    (first, (comparison, _)), *later = findings.items()
-    left = _with(comparison, "undecided") + _with(comparison, "equivalent")
+    first, *later = results
+    left = _with(first.comparison, "undecided") + _with(first.comparison, "equivalent")
     parts = []
-    for metric, (comparison, _) in later:
+    for result in later:
+        comparison = result.comparison
         found = [
             f"{_join(named)} {verdict}"
             for verdict in ("better", "worse")
-            if (named := [method for method in left if comparison.pairs[method].verdict == verdict])
+            if (named := [method for method in left if comparison.contrasts[method].verdict == verdict])
         ]
-        left = [method for method in left if comparison.pairs[method].verdict in ("undecided", "equivalent")]
+        left = [method for method in left if comparison.contrasts[method].verdict in ("undecided", "equivalent")]
         if found:
-            parts.append(f"{METRICS[metric].title} finds {' and '.join(found)}")
+            parts.append(f"{METRICS[result.metric].title} finds {' and '.join(found)}")
     if not parts:
         return ""
-    return f"where {METRICS[first].title} leaves it open, {', then '.join(parts)}"
+    return f"where {METRICS[first.metric].title} leaves it open, {', then '.join(parts)}"
 
 
 def _stability(metric: str, comparison: Comparison, ranking: Ranking | None) -> str:
@@ -126,26 +142,28 @@ def _stability(metric: str, comparison: Comparison, ranking: Ranking | None) -> 
         first = name = comparison.reference
     else:
         first = max(ranking.chances, key=lambda method: ranking.chances[method][0])
-        name = f"{first} ({_value(metric, comparison.levels[first].mean)})"
+        name = f"{first} ({score_with_unit(metric, comparison.levels[first].mean)})"
     share = 100 * ranking.chances[first][0]
-    return f"with these networks and the cases drawn again, {name} comes first in {share:.0f} % of draws"
+    return (
+        f"with these networks and the {comparison.unit} drawn again, {name} comes first in {share:.0f} % of draws"
+    )
 
 
 def _needed(metric: str, comparison: Comparison) -> str:
-    needs = [comparison.pairs[method].more_cases for method in _with(comparison, "undecided")]
+    needs = [comparison.contrasts[method].more_cases for method in _with(comparison, "undecided")]
     if not needs:
         return ""
     low, high = _count(min(needs)), _count(max(needs))
     span = low if low == high else f"{low} to {high}"
-    return f"what is undecided by {METRICS[metric].title} needs {_about(min(needs))}{span} more cases"
+    return f"what is undecided by {METRICS[metric].title} needs {_about(min(needs))}{span} more {comparison.unit}"
 
 
 def _with(comparison: Comparison, verdict: Verdict) -> list[str]:
-    return [method for method, pair in comparison.pairs.items() if pair.verdict == verdict]
+    return [method for method, pair in comparison.contrasts.items() if pair.verdict == verdict]
 
 
 def _names(methods: Sequence[str], comparison: Comparison) -> str:
-    others = len(comparison.pairs)
+    others = len(comparison.contrasts)
     if len(methods) == others > 1:
         return "both others" if others == 2 else f"all {others} others"
     return _join(methods) if len(methods) <= 4 else f"{len(methods)} of the {others} others"
@@ -154,10 +172,6 @@ def _names(methods: Sequence[str], comparison: Comparison) -> str:
 def _join(methods: Sequence[str]) -> str:
     *head, last = methods
     return f"{', '.join(head)} and {last}" if head else last
-
-
-def _value(metric: str, value: float) -> str:
-    return f"{METRICS[metric].scale * value:.2f} {METRICS[metric].unit}"
 
 
 def _about(cases: float) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 from scipy import stats
 
 from spineloss.errors import UserError
+from spineloss.results.averages import CaseValues
+from spineloss.results.sample_size import more_cases
 from spineloss.seeding import generator
 
 ALPHA = 0.05
-POWER = 0.8
 RESAMPLES = 9999
+FAR = 1e6  # stands for infinitely bad in ranks: beyond any distance in mm, and any share
 
-Values = Mapping[str, Mapping[str, float]]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 
@@ -30,20 +31,27 @@ class Interval:
 
 @dataclass(frozen=True)
 class Level:
-    """A method alone: its mean over its defined cases, the interval of that mean, and the undefined cases."""
+    """A method alone: the mean over the `cases` that have a value, and its interval.
+
+    `undefined` cases have no value; in `missed` ones the method found nothing of a structure that is there, so
+    that the mean of the others is too good.
+    """
 
     mean: float
     interval: Interval
     cases: int
     undefined: int
+    missed: int
 
 
 @dataclass(frozen=True)
-class Pair:
+class Contrast:
     """A method against the reference, case by case: the differences are method - reference.
 
-    `cases` have both values, `left_out` lack one. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the
-    Wilcoxon test's, `p_holm` the same corrected, `p_equivalent` of equivalence, corrected (none without a margin).
+    `cases` are compared, `left_out` lack a value. In `missed` ones of the compared just one of the two missed a
+    structure: they count as the worst in all that goes by ranks (effect, p, verdict), not in mean, interval and
+    median. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the Wilcoxon test's, `p_holm` the same
+    corrected, `p_equivalent` of equivalence, corrected (none without a margin).
     `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. `fold_means`
     are the mean differences of the folds, `folds_p` of the Kruskal-Wallis test whether they differ more than their
     cases explain (NaN where it is undefined).
@@ -51,6 +59,7 @@ class Pair:
 
     cases: int
     left_out: int
+    missed: int
     mean: float
     interval: Interval
     median: float
@@ -76,41 +85,24 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All methods on one metric, and each other method against the reference."""
+    """All methods on one metric, and each other method against the reference; `unit` is what a case is called."""
 
     reference: str
     picked: bool
     margin: float | None
+    unit: str
     levels: dict[str, Level]
-    pairs: dict[str, Pair]
+    contrasts: dict[str, Contrast]
 
 
-def average_repeats(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> Values:
-    """One value a method and case: the mean of its repeats.
-
-    Repeats (seeds) of a case are no new cases: counted as such, they would make every p-value too small. A mean
-    with an undefined part is undefined, so that no method gains by what it failed at.
-
-    Args:
-        scores: method -> case -> a value for each repeat.
-
-    >>> average_repeats({"dice": {"a": [0.5, 1.0]}})
-    {'dice': {'a': 0.75}}
-    """
-    return {
-        method: {case: math.fsum(repeats) / len(repeats) for case, repeats in cases.items()}
-        for method, cases in scores.items()
-    }
-
-
-def shared_cases(values: Values) -> list[str]:
+def shared_cases(values: CaseValues) -> list[str]:
     """The cases at which every method has a value; a method without any is not counted."""
     defined = [{case for case, value in cases.items() if not math.isnan(value)} for cases in values.values()]
     return sorted(set.intersection(*filter(None, defined))) if any(defined) else []
 
 
-def best(values: Values, *, higher_is_better: bool) -> str:
-    """The method with the best mean over the cases that all methods share.
+def best_method(values: CaseValues, *, higher_is_better: bool) -> str:
+    """The method with the best mean over the cases that all methods share; fewer missed structures go first.
 
     Args:
         values: method -> case -> value.
@@ -126,36 +118,42 @@ def best(values: Values, *, higher_is_better: bool) -> str:
         )
     sign = 1 if higher_is_better else -1
     candidates = [method for method in values if not math.isnan(values[method].get(cases[0], math.nan))]
-    return max(candidates, key=lambda method: sign * math.fsum(values[method][case] for case in cases))
+
+    def quality(method: str) -> float:
+        return sign * math.fsum(min(max(values[method][case], -FAR), FAR) for case in cases)
+
+    return max(candidates, key=quality)
 
 
 def compare(
-    values: Values,
+    values: CaseValues,
     reference: str,
     *,
     higher_is_better: bool,
     picked: bool = False,
     margin: float | None = None,
-    folds: Sequence[Values] = (),
+    folds: Sequence[CaseValues] = (),
+    unit: str = "cases",
     resamples: int = RESAMPLES,
 ) -> Comparison:
     """Every method against a reference, on the cases that both have.
 
     A difference is tested by the Wilcoxon signed-rank test, equivalence by two of them, one-sided, at the ends of
-    the margin. Holm's method corrects the p-values of either question over the pairs, so that any false verdict of
-    better or worse, and any of equivalent, has a probability of 5 % at most. The verdict is the first that holds
-    of: equivalent, better or worse, undecided.
+    the margin. Holm's method corrects the p-values of either question over the comparisons, so that any false
+    verdict of better or worse, and any of equivalent, has a probability of 5 % at most. The verdict is the first
+    that holds of: equivalent, better or worse, undecided.
 
     Args:
-        values: method -> case -> value, NaN where undefined.
+        values: method -> case -> value; NaN where undefined, infinite where a structure was missed.
         reference: one of the methods.
         higher_is_better: of the metric.
-        picked: the reference was picked by looking at these values, as by `best`. Picking has compared all pairs
-            of methods, so the correction then counts them all.
+        picked: the reference was picked by looking at these values, as by `best_method`. Picking has compared all
+            pairs of methods, so the correction then counts them all.
         margin: differences up to it do not matter to the user; in the values' unit, above 0.
         folds: the values that each fold's networks gave. No verdict depends on them: cases of a fold share their
             two networks, and folds that differ are the sign that the luck of training, not the method, may have
             made a difference. Repeats on the same cases are folds here.
+        unit: what the cases are called: `patients`, where each value is a patient's mean.
         resamples: of the bootstrap.
 
     Raises:
@@ -177,41 +175,46 @@ def compare(
     p_holm = holm(p)
     p_equivalent = None if margin is None else holm([equivalence_p(found, margin) for found in differences])
     level = ALPHA / max(sum(value >= ALPHA for value in p_holm), 1)
-    pairs = {}
+    contrasts = {}
     for index, method in enumerate(others):
         found = differences[index]
         equivalent = None if p_equivalent is None else p_equivalent[index]
         verdict = _verdict(found, p_holm[index], equivalent, higher_is_better)
         by_fold = [of_fold for fold in folds if len(of_fold := paired_differences(fold, method, reference))]
-        pairs[method] = Pair(
+        finite = found[np.isfinite(found)]
+        contrasts[method] = Contrast(
             cases=len(found),
             left_out=len(values[method].keys() | values[reference].keys()) - len(found),
-            mean=_mean(found),
-            interval=bootstrap_interval(found, "difference", method, reference, resamples=resamples),
-            median=float(np.median(found)) if len(found) else math.nan,
+            missed=len(found) - len(finite),
+            mean=_mean(finite),
+            interval=bootstrap_interval(finite, "difference", method, reference, resamples=resamples),
+            median=float(np.median(finite)) if len(finite) else math.nan,
             effect=rank_biserial(found),
             p=p[index],
             p_holm=p_holm[index],
             p_equivalent=equivalent,
             verdict=verdict,
-            more_cases=more_cases(found, level, margin) if verdict == "undecided" else 0,
-            fold_means=tuple(_mean(fold) for fold in by_fold),
+            more_cases=more_cases(in_ranks(found), level, margin) if verdict == "undecided" else 0,
+            fold_means=tuple(_mean(fold[np.isfinite(fold)]) for fold in by_fold),
             folds_p=_folds_p(by_fold),
         )
     levels = {method: _level(method, values[method], resamples) for method in values}
-    return Comparison(reference, picked, margin, levels, pairs)
+    return Comparison(reference, picked, margin, unit, levels, contrasts)
 
 
 def _folds_p(by_fold: Sequence[np.ndarray]) -> float:
-    if len(by_fold) < 2 or np.ptp(np.concatenate(by_fold)) == 0:
+    ranked = [in_ranks(fold) for fold in by_fold]
+    if len(ranked) < 2 or np.ptp(np.concatenate(ranked)) == 0:
         return math.nan
-    return float(stats.kruskal(*by_fold).pvalue)
+    return float(stats.kruskal(*ranked).pvalue)
 
 
 def _level(method: str, cases: Mapping[str, float], resamples: int) -> Level:
-    defined = np.array([cases[case] for case in sorted(cases) if not math.isnan(cases[case])])
-    interval = bootstrap_interval(defined, "mean", method, resamples=resamples)
-    return Level(_mean(defined), interval, len(defined), len(cases) - len(defined))
+    every = np.array([cases[case] for case in sorted(cases)])
+    finite = every[np.isfinite(every)]
+    interval = bootstrap_interval(finite, "mean", method, resamples=resamples)
+    missed = int(np.isinf(every).sum())
+    return Level(_mean(finite), interval, len(finite), len(every) - len(finite), missed)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -228,11 +231,21 @@ def _verdict(
     return "undecided"
 
 
-def paired_differences(values: Values, method: str, reference: str) -> np.ndarray:
-    """Method - reference at each case where both are defined, in the order of the case ids."""
+def paired_differences(values: CaseValues, method: str, reference: str) -> np.ndarray:
+    """Method - reference at each case where both are defined, in the order of the case ids.
+
+    Infinite where one of them missed a structure, 0 where both did.
+    """
     cases = sorted(values.get(method, {}).keys() & values.get(reference, {}).keys())
-    differences = np.array([values[method][case] - values[reference][case] for case in cases])
-    return differences[~np.isnan(differences)]
+    both = np.array([(values[method][case], values[reference][case]) for case in cases]).reshape(-1, 2)
+    first, second = both[~np.isnan(both).any(axis=1)].T
+    alike = np.isinf(first) & np.isinf(second)
+    return np.where(alike, 0, first) - np.where(alike, 0, second)
+
+
+def in_ranks(values: np.ndarray) -> np.ndarray:
+    """The values with infinite ones as finite ones beyond all others, for what goes by ranks alone."""
+    return np.clip(values, -FAR, FAR)
 
 
 def difference_p(differences: np.ndarray, alternative: str = "two-sided") -> float:
@@ -242,7 +255,7 @@ def difference_p(differences: np.ndarray, alternative: str = "two-sided") -> flo
         differences: (cases,) paired differences; zeros are left out, as Wilcoxon did.
         alternative: `two-sided`, `greater` or `less`.
     """
-    nonzero = differences[differences != 0]
+    nonzero = in_ranks(differences[differences != 0])
     if not len(nonzero):
         return 1.0
     return float(stats.wilcoxon(nonzero, alternative=alternative).pvalue)
@@ -289,7 +302,7 @@ def rank_biserial(differences: np.ndarray) -> float:
     >>> rank_biserial(np.array([3.0, 2.0, -1.0]))
     0.6666666666666666
     """
-    nonzero = differences[differences != 0]
+    nonzero = in_ranks(differences[differences != 0])
     if not len(nonzero):
         return 0.0
     ranks = stats.rankdata(np.abs(nonzero))
@@ -302,7 +315,7 @@ def bootstrap_interval(values: np.ndarray, *key: str, resamples: int = RESAMPLES
     BCa, because scores near a bound are skewed: it follows the skew, the percentile interval does not.
 
     Args:
-        values: (cases,) one value a case.
+        values: (cases,) one value per case.
         key: names what is resampled; the same key and values give the same interval.
         resamples: drawn.
 
@@ -320,53 +333,3 @@ def bootstrap_interval(values: np.ndarray, *key: str, resamples: int = RESAMPLES
         (values,), np.mean, n_resamples=resamples, method="BCa", rng=generator("bootstrap", *key)
     )
     return Interval(*map(float, found.confidence_interval))
-
-
-def more_cases(differences: np.ndarray, level: float, margin: float | None = None) -> float:
-    """How many more cases would decide a pair with 80 % power, were the observed differences the true ones.
-
-    Better or worse, or equivalent when there is a margin, whichever needs fewer. For planning only: the observed
-    effect is itself uncertain.
-
-    Args:
-        differences: (cases,) paired differences.
-        level: of the test, corrected for the others.
-        margin: of equivalence.
-
-    Returns:
-        At least 1; infinite where the differences point nowhere.
-    """
-    needed = cases_needed(positive_share(differences), level / 2)
-    if margin is not None:
-        # Both one-sided tests have to hold, so each gets half of the probability to miss.
-        ends = (positive_share(differences + margin), positive_share(margin - differences))
-        needed = min(needed, max(cases_needed(share, level, (1 + POWER) / 2, one_way=True) for share in ends))
-    return max(needed - len(differences), 1)
-
-
-def positive_share(differences: np.ndarray) -> float:
-    """The share of pairs of cases whose differences sum to above 0, ties counted half; 1/2 below two cases."""
-    first, second = np.triu_indices(len(differences), k=1)
-    sums = differences[first] + differences[second]
-    return float(np.mean((np.sign(sums) + 1) / 2)) if len(sums) else 0.5
-
-
-def cases_needed(share: float, level: float, power: float = POWER, one_way: bool = False) -> float:
-    """Cases for a Wilcoxon signed-rank test: (z_level + z_power)² / (3 (share - 1/2)²), rounded up.
-
-    Args:
-        share: probability that the differences of two cases sum to above 0.
-        level: of one side.
-        power: probability to find the difference.
-        one_way: only a share above 1/2 counts.
-
-    Returns:
-        Infinite at a share of 1/2.
-
-    References:
-        Noether, Sample size determination for some common nonparametric tests, JASA 82, 1987.
-    """
-    if share == 0.5 or (one_way and share < 0.5):
-        return math.inf
-    z = stats.norm.isf(level) + stats.norm.ppf(power)
-    return math.ceil(z**2 / (3 * (share - 0.5) ** 2))

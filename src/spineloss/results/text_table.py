@@ -18,25 +18,30 @@ class Cell:
     best: bool = False
 
 
-def refuse_unknown(format: str) -> None:
+@dataclass(frozen=True)
+class TextTable:
+    """A title, the columns' names, lines of as many cells as columns, and notes below, a line each."""
+
+    title: str
+    head: Sequence[str]
+    lines: Sequence[Sequence[Cell]]
+    notes: Sequence[str] = ()
+
+
+def refuse_unknown_format(format: str) -> None:
     """Raise a `UserError` for anything but a `Format`."""
     if format not in get_args(Format):
         raise UserError(f"There is no format {format!r}: choose {', '.join(get_args(Format))}.")
 
 
-def lay_out(
-    title: str, head: Sequence[str], lines: Sequence[Sequence[Cell]], notes: Sequence[str], format: Format
-) -> str:
+def lay_out(table: TextTable, format: Format) -> str:
     """A table under its title, the best cells marked, the notes below.
 
     Args:
-        title: a line.
-        head: the columns' names.
-        lines: of as many cells as columns.
-        notes: a line each.
+        table: to lay out.
         format: `text` (best between asterisks), `markdown` or `latex` (best in bold).
     """
-    return {"text": _text, "markdown": _markdown, "latex": _latex}[format](title, head, lines, notes)
+    return {"text": _text, "markdown": _markdown, "latex": _latex}[format](table)
 
 
 def bullets(lines: Sequence[str], format: Format) -> str:
@@ -70,19 +75,20 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
 }
 
 
-def _text(title: str, head: Sequence[str], lines: Sequence[Sequence[Cell]], notes: Sequence[str]) -> str:
+def _text(table: TextTable) -> str:
     def shown(cell: Cell) -> str:
         text = escape(cell.text, "text")
         return f"*{text}*" if cell.best else text
 
-    rows = [list(head), *([shown(cell) for cell in line] for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    rows = [list(table.head), *([shown(cell) for cell in line] for line in table.lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(table.head))]
     laid = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     rule = "  ".join("-" * width for width in widths)
-    return "\n".join([escape(title, "text"), laid[0], rule, *laid[1:], *(escape(note, "text") for note in notes)])
+    notes = (escape(note, "text") for note in table.notes)
+    return "\n".join([escape(table.title, "text"), laid[0], rule, *laid[1:], *notes])
 
 
-def _markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[Cell]], notes: Sequence[str]) -> str:
+def _markdown(table: TextTable) -> str:
     def shown(cell: Cell) -> str:
         text = escape(cell.text, "markdown")
         return f"**{text}**" if cell.best else text
@@ -90,28 +96,28 @@ def _markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[Cell]], 
     def line(cells: Sequence[str]) -> str:
         return f"| {' | '.join(cells)} |"
 
-    body = [line([shown(cell) for cell in row]) for row in lines]
-    rule = line(["---"] + ["---:"] * (len(head) - 1))
-    below = ["", *(escape(note, "markdown") for note in notes)] if notes else []
-    return "\n".join([escape(title, "markdown"), "", line(head), rule, *body, *below])
+    body = [line([shown(cell) for cell in row]) for row in table.lines]
+    rule = line(["---"] + ["---:"] * (len(table.head) - 1))
+    below = ["", *(escape(note, "markdown") for note in table.notes)] if table.notes else []
+    return "\n".join([escape(table.title, "markdown"), "", line(table.head), rule, *body, *below])
 
 
-def _latex(title: str, head: Sequence[str], lines: Sequence[Sequence[Cell]], notes: Sequence[str]) -> str:
+def _latex(table: TextTable) -> str:
     def shown(cell: Cell) -> str:
         text = escape(cell.text, "latex")
         return rf"\textbf{{{text}}}" if cell.best else text
 
-    body = [" & ".join(shown(cell) for cell in row) + r" \\" for row in lines]
+    body = [" & ".join(shown(cell) for cell in row) + r" \\" for row in table.lines]
     return "\n".join(
         [
-            f"% {escape(title, 'latex')}",
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            f"% {escape(table.title, 'latex')}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
             r"\toprule",
-            " & ".join(escape(text, "latex") for text in head) + r" \\",
+            " & ".join(escape(text, "latex") for text in table.head) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {escape(note, 'latex')}" for note in notes),
+            *(f"% {escape(note, 'latex')}" for note in table.notes),
         ]
     )

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import FairEpoch, compare_study
+from spineloss.results.records import Record
+from spineloss.results.score_text import interval, number, points
 from spineloss.results.sentences import caution
-from spineloss.results.statistics import Pair
-from spineloss.results.table import Record
+from spineloss.results.statistics import Contrast
 from spineloss.study.settings import Method, Study
 
 DECISIVE = "dice"
@@ -26,17 +27,18 @@ def verdicts(study: Study, records: Sequence[Record], epoch: FairEpoch) -> list[
         both = [record for record in records if record.method in (method, trial.name)]
         if trial.control == "average" and len({record.method for record in both}) == 2:
             (result,) = compare_study(both, [DECISIVE], reference=trial.name, epoch=epoch)
-            found.append(_sentence(trial.method, result.comparison.pairs[method]))
+            found.append(_sentence(trial.method, result.comparison.contrasts[method], result.comparison.unit))
     return found
 
 
-def _sentence(method: Method, pair: Pair) -> str:
+def _sentence(method: Method, contrast: Contrast, unit: str) -> str:
     scale = METRICS[DECISIVE].scale
-    low, high = scale * pair.interval.low, scale * pair.interval.high
-    verdict = {"better": "beat", "worse": "was worse than"}.get(pair.verdict, "did not beat")
-    doubt = caution(pair)
+    verdict = {"better": "beat", "worse": "was worse than"}.get(contrast.verdict, "did not beat")
+    doubt = caution(contrast)
     return (
-        f"{method.name} {verdict} its own average {method.adapts} held fixed: {scale * pair.mean:+.2f} points of "
-        f"{METRICS[DECISIVE].title} over {pair.cases} cases (95 % interval {low:+.2f} to {high:+.2f}, "
-        f"Wilcoxon p = {pair.p:.2g}){f'; {doubt}' if doubt else ''}"
+        f"{method.name} {verdict} its own average {method.adapts} held fixed: "
+        f"{number(contrast.mean, scale, signed=True)} {points(DECISIVE)} of {METRICS[DECISIVE].title} over "
+        f"{contrast.cases} {unit} (95 % interval "
+        f"{interval(contrast.interval.low, contrast.interval.high, scale, signed=True)}, "
+        f"Wilcoxon p = {contrast.p:.2g}){f'; {doubt}' if doubt else ''}"
     )

@@ -15,8 +15,9 @@ from spineloss import networks
 from spineloss.data import volumes
 from spineloss.data.preprocessing import normalise, resize_image
 from spineloss.errors import UserError
+from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
-from spineloss.results.table import read_records, summarise
+from spineloss.results.table import summarise
 
 
 class Predictor:

@@ -1,5 +1,6 @@
 """The data of a study: prepared before it runs, and again to look at what came out."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.errors import UserError
 from spineloss.files import read_json
-from spineloss.study.settings import Study
+from spineloss.study.settings import Study, load
 
 
 def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None = None) -> Dataset:
@@ -32,6 +33,21 @@ def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None =
         cache=cache or Cache(),
         progress=progress,
     )
+
+
+def read_diagonals(folder: Path) -> dict[str, float]:
+    """The diagonal of each case's image in mm, as some challenges count a structure that was missed.
+
+    Raises:
+        UserError: the data of the study in the folder is no longer there, has problems, or is other data.
+    """
+    data = prepare_again(load(folder / "study.yaml"), folder, lambda line: None)
+    return {
+        case: math.dist(
+            [0, 0, 0], [n * mm for n, mm in zip(sample.own_target().shape[1:], sample.own_spacing(), strict=True)]
+        )
+        for case, sample in data.samples.items()
+    }
 
 
 def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -> Dataset:

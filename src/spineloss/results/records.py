@@ -1,0 +1,182 @@
+"""The finished runs of a study as plain data, and the values of its cases and patients that statistics read."""
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from spineloss.errors import UserError
+from spineloss.files import read_json
+from spineloss.metrics import METRICS
+from spineloss.results.averages import CaseValues, average, average_groups
+from spineloss.results.run_folder import Run
+
+EpochChoice = Literal["last", "best", "optimistic"]
+CaseScores = Mapping[tuple[str, str], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run: its scores by epoch, then by (case, label), then by metric.
+
+    `repeat` numbers the trainings of a method and fold from other seeds. `groups` names the patient of each case
+    that shares one with other cases. `train_loss` is by epoch.
+    """
+
+    method: str
+    order: int
+    fold: int
+    scores: Mapping[int, CaseScores]
+    repeat: int = 0
+    groups: Mapping[str, str] = field(default_factory=dict)
+    train_loss: Mapping[int, float] = field(default_factory=dict)
+
+
+def read_records(study: Path) -> list[Record]:
+    """The finished runs of a study, in the order of its methods.
+
+    Raises:
+        UserError: no study is there.
+    """
+    if not (study / "study.yaml").exists():
+        raise UserError(f"{study} holds no study: name a folder with a study.yaml.")
+    folds = study / "folds.json"
+    groups = read_json(folds).get("groups") or {} if folds.exists() else {}
+    runs = [Run(path.parent) for path in study.glob("runs/*/*/run.json")]
+    records = [_record(run, groups) for run in runs if run.record()["status"] == "done"]
+    return sorted(records, key=lambda record: (record.order, record.method, record.fold, record.repeat))
+
+
+def _record(run: Run, groups: Mapping[str, str]) -> Record:
+    found = run.record()
+    return Record(
+        method=found["method"],
+        order=found["order"],
+        fold=found["fold"],
+        scores=read_scores(run.folder / "validation.csv"),
+        repeat=found["repeat"],
+        groups=groups,
+        train_loss={int(epoch["epoch"]): epoch["train_loss"] for epoch in run.epochs() if "train_loss" in epoch},
+    )
+
+
+def read_scores(path: Path) -> dict[int, dict[tuple[str, str], dict[str, float]]]:
+    """The scores of a `validation.csv`, by epoch, (case, label) and metric."""
+    scores: dict[int, dict[tuple[str, str], dict[str, float]]] = defaultdict(dict)
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            values = {metric: float(row[metric]) if row[metric] else math.nan for metric in METRICS}
+            scores[int(row["epoch"])][row["case"], row["label"]] = values
+    return dict(scores)
+
+
+def is_missed(scores: Mapping[str, float], metric: str) -> bool:
+    """Whether a metric is undefined because a method found nothing of a structure that is there.
+
+    Recall is defined wherever there is a truth.
+
+    >>> missed = dict.fromkeys(METRICS, 0.0) | {"hd95": math.nan, "precision": math.nan}
+    >>> is_missed(missed, "hd95"), is_missed(missed, "dice"), is_missed(missed | {"recall": math.nan}, "hd95")
+    (True, False, False)
+    """
+    return math.isnan(scores[metric]) and not math.isnan(scores["recall"])
+
+
+def fill_missed(records: Iterable[Record], diagonals: Mapping[str, float]) -> list[Record]:
+    """The records with each missed structure's distances set to the diagonal of its image.
+
+    Args:
+        records: of `read_records`.
+        diagonals: case -> diagonal of its image, mm: no distance in it can be longer.
+    """
+
+    def filled(case: str, scores: Mapping[str, float]) -> dict[str, float]:
+        distances = {metric: diagonals[case] for metric, metric_of in METRICS.items() if metric_of.unit == "mm"}
+        return {**scores, **{metric: far for metric, far in distances.items() if is_missed(scores, metric)}}
+
+    return [
+        replace(
+            record,
+            scores={
+                epoch: {(case, label): filled(case, scores) for (case, label), scores in cases.items()}
+                for epoch, cases in record.scores.items()
+            },
+        )
+        for record in records
+    ]
+
+
+def chosen_epoch(run: Record, metric: str, choice: EpochChoice) -> int:
+    """The epoch of a run that a choice of epoch takes for a metric."""
+    if choice == "last":
+        return max(run.scores)
+    decisive = "dice" if choice == "best" else metric
+    sign = 1 if METRICS[decisive].higher_is_better else -1
+
+    def quality(epoch: int) -> float:
+        mean = run_mean(run, decisive, epoch)
+        return -math.inf if math.isnan(mean) else sign * mean
+
+    return max(sorted(run.scores), key=quality)
+
+
+def run_mean(run: Record, metric: str, epoch: int, labels: Sequence[str] | None = None) -> float:
+    """A run's mean of a metric over its patients: labels, then a patient's cases are averaged; undefined left out.
+
+    Args:
+        run: of the study.
+        metric: of `METRICS`.
+        epoch: a validated one.
+        labels: the labels averaged; all by default.
+    """
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for (case, label), scores in run.scores[epoch].items():
+        if (labels is None or label in labels) and not math.isnan(scores[metric]):
+            by_case[case].append(scores[metric])
+    by_patient: dict[str, list[float]] = defaultdict(list)
+    for case, values in by_case.items():
+        by_patient[run.groups.get(case, case)].append(average(values))
+    return average([average(values) for values in by_patient.values()])
+
+
+def case_values(
+    records: Sequence[Record], metric: str, epoch: EpochChoice = "last", patients: bool = True
+) -> CaseValues:
+    """Method -> patient -> value: averaged over labels, then repeats, then the patient's cases.
+
+    Undefined (NaN) if any part of it is; infinitely bad if a structure was missed in any part of it. A label
+    without a value from any method (absent from the case) is no part of the average.
+
+    Args:
+        records: of `read_records`.
+        metric: of `METRICS`.
+        epoch: which epoch of each run.
+        patients: whether the cases of a patient are averaged; without, it is method -> case -> value.
+    """
+    worst = -math.inf if METRICS[metric].higher_is_better else math.inf
+    scores = [
+        (
+            record.method,
+            {
+                key: worst if is_missed(row, metric) else row[metric]
+                for key, row in record.scores[chosen_epoch(record, metric, epoch)].items()
+            },
+        )
+        for record in records
+    ]
+    measured = {key for _, cases in scores for key, value in cases.items() if not math.isnan(value)}
+    repeats: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for method, cases in scores:
+        labels: dict[str, list[float]] = defaultdict(list)
+        for (case, label), value in cases.items():
+            labels[case] += [value] if (case, label) in measured else []
+        for case, found in labels.items():
+            repeats[method][case].append(average(found))
+    by_case = {
+        method: {case: average(values) for case, values in cases.items()} for method, cases in repeats.items()
+    }
+    groups = records[0].groups if records and patients else {}
+    return {method: average_groups(cases, groups) for method, cases in by_case.items()}
