@@ -57,7 +57,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (sentence := missing_extra(error)) is None:
             raise
-        raise ImportError(sentence) from error
+        raise ImportError(sentence) from None
     globals()[name] = found
     return found
 
