@@ -53,7 +53,7 @@ def test_a_loss_from_a_package_takes_booleans():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("dise", "the nearest known one is 'dice'"),
         ("tversky(alfa=0.7)", "the nearest known one is 'alpha'"),
@@ -72,12 +72,12 @@ def test_a_loss_from_a_package_takes_booleans():
         ("no.such.Loss", "cannot be imported"),
     ],
 )
-def test_a_mistake_is_told(text, told):
+def test_a_mistake_is_named(text, message):
     with pytest.raises(UserError) as error:
         parse(text)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_shapes_that_differ_are_told():
-    with pytest.raises(UserError, match="one shape"):
-        Dice()(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4))
+def test_settings_belong_to_the_whole_loss():
+    with pytest.raises(UserError, match="spineloss.loss"):
+        parse("dice(activation=softmax)")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spineloss.study.engine import run_study as run_study
     from spineloss.study.prediction import Predictor as Predictor
     from spineloss.study.settings import Study as Study
-    from spineloss.text import parse as loss
+    from spineloss.text import loss as loss
     from spineloss.weighting import *
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ SINGLE = {
     "compare_study": "results.comparison.compare_study",
     "distance_map": "kernels.distance_transform.distance_map",
     "evaluate": "metrics.evaluate",
-    "loss": "text.parse",
+    "loss": "text.loss",
     "run_study": "study.engine.run_study",
     "signed_distance_map": "kernels.distance_transform.signed_distance_map",
     "signed_distance_maps": "kernels.distance_transform.signed_distance_maps",

@@ -2,15 +2,19 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
 from spineloss.grammar import Call, Text
+from spineloss.kernels.plain_sums import Activation
 from spineloss.learned.formula import Evolved
 from spineloss.learned.meta_loss import read_meta_loss
 from spineloss.losses import LOSSES, Compound, Loss
+from spineloss.losses.convention import Convention
+from spineloss.losses.deep_supervision import LevelWeights
 from spineloss.losses.foreign import Foreign
 
 # What was learned from data.
@@ -39,7 +43,49 @@ def parse(text: str) -> Loss:
     return Compound([(1.0 if weight is None else weight, loss) for weight, loss in terms])
 
 
+def loss(
+    text: str,
+    *,
+    activation: Activation = Convention.activation,
+    ignore: int | None = Convention.ignore,
+    background: bool = Convention.background,
+    class_weights: Sequence[float] | None = Convention.class_weights,
+    levels: LevelWeights = Convention.levels,
+) -> Loss:
+    """The module that a text describes, for any trainer.
+
+    Args:
+        text: as of `parse`; `str` of the loss is the text alone.
+        activation: `sigmoid`, every channel alone, or `softmax`, exclusive classes.
+        ignore: a target value that counts nowhere, such as 255; see `Convention`.
+        background: False leaves channel 0 out of overlap and distance terms.
+        class_weights: one number per class.
+        levels: weights of deep supervision's levels: `nnunet`, `monai` or one number per level.
+
+    Returns:
+        An `nn.Module`, called with (logits, target): see `Loss.forward`.
+
+    Raises:
+        UserError: the text is malformed, or a name or value is unknown.
+
+    >>> import torch
+    >>> module = loss("dice + cross_entropy", activation="softmax", ignore=255, background=False)
+    >>> logits, labels = torch.randn(2, 4, 8, 16, 16), torch.randint(4, (2, 1, 8, 16, 16))
+    >>> module(logits, labels).shape, str(module)
+    (torch.Size([]), '1.0*dice + 1.0*cross_entropy')
+    """
+    convention = Convention(
+        activation=activation, ignore=ignore, background=background, class_weights=class_weights, levels=levels
+    )
+    return parse(text).under(convention)
+
+
 def _loss(call: Call) -> Loss:
+    settings = [field.name for field in fields(Convention) if field.name in call.arguments]
+    if settings and "." not in call.name:
+        raise call.source.error(
+            f"{settings[0]} belongs to the whole loss: spineloss.loss(text, {settings[0]}=...)"
+        )
     if call.name in LEARNED:
         return call.make(LEARNED)
     return _foreign(call) if "." in call.name else call.make(LOSSES)

@@ -1,40 +1,78 @@
-"""Sums over the voxels of each sample and channel, from one pass: all that region and distribution losses read."""
+"""Sums over the voxels of each sample and class, from one pass: all that region and distribution losses read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch.nn import functional
+from torch import distributed
 
-from spineloss.kernels.counts import Counts
 from spineloss.kernels.native import Chunk, chunks_of, in_threads, library, takes
+from spineloss.kernels.plain_sums import COLUMNS, Activation, plain_sums
 
+Over = Literal["sample", "batch", "world"]
 MOST_GAMMAS = 8  # of one pass of the library
 
 
 @dataclass(frozen=True)
+class Counts:
+    """TP, FP, FN, TN in voxels, soft or hard, each (N, C) per sample or (1, C) over the batch; they add."""
+
+    tp: torch.Tensor
+    fp: torch.Tensor
+    fn: torch.Tensor
+    tn: torch.Tensor
+
+    def over_batch(self) -> "Counts":
+        """The samples added: (1, C)."""
+        return Counts(*(count.sum(0, keepdim=True) for count in self._all()))
+
+    def over_world(self) -> "Counts":
+        """The samples of every process's batch added: (1, C).
+
+        Gradients flow through: with gradients averaged over the processes, as DistributedDataParallel does, a step
+        is that of the whole batch in one process.
+        """
+        from torch.distributed.nn.functional import all_reduce
+
+        local = torch.stack([count.sum(0, keepdim=True) for count in self._all()])
+        alone = not (distributed.is_available() and distributed.is_initialized())
+        return Counts(*(local if alone else all_reduce(local)))
+
+    def _all(self) -> tuple[torch.Tensor, ...]:
+        return self.tp, self.fp, self.fn, self.tn
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(mine + theirs for mine, theirs in zip(self._all(), other._all(), strict=True)))
+
+
+@dataclass(frozen=True)
 class Sums:
-    """Sums over voxels, each (N, C).
+    """Sums over the voxels that count, each (N, C), with P the prediction and Y the target.
 
     Args:
+        counted: how many there are.
+        outside: how many have a target that is neither in [0, 1] nor a class.
         overlap: sum(min(P, Y)). Of a hard target that is sum(P Y); of a soft one it is the form by which P = Y is
             perfect (Wang et al., Dice semimetric losses, MICCAI 2023).
         predicted: sum(P).
         true: sum(Y).
-        voxels: how many were counted.
-        entropy: sum((1 - exp(-c))^gamma c) for each gamma asked for, c the voxel's cross-entropy.
+        squared_error: sum((P - Y)^2).
+        entropies: by gamma. Sigmoid: sum((1 - exp(-b))^gamma b), b the voxel's binary cross-entropy. Softmax:
+            sum(-Y (1 - P)^gamma log P).
     """
 
+    counted: torch.Tensor
+    outside: torch.Tensor
     overlap: torch.Tensor
     predicted: torch.Tensor
     true: torch.Tensor
-    voxels: torch.Tensor
-    entropy: Mapping[float, torch.Tensor]
+    squared_error: torch.Tensor
+    entropies: Mapping[float, torch.Tensor]
 
     @property
     def counts(self) -> Counts:
-        """TP, FP, FN, TN of each sample and channel.
+        """TP, FP, FN, TN of each sample and class.
 
         >>> logits, target = torch.tensor([[[0.0, 99.0, -99.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])
         >>> counts = sums_of(logits, target).counts
@@ -42,57 +80,49 @@ class Sums:
         (1.5, 0.0, 0.5, 1.0)
         """
         tp = self.overlap
-        return Counts(tp, self.predicted - tp, self.true - tp, self.voxels - self.predicted - self.true + tp)
+        return Counts(tp, self.predicted - tp, self.true - tp, self.counted - self.predicted - self.true + tp)
 
 
 def sums_of(
-    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None, gammas: Sequence[float] = ()
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    *,
+    activation: Activation = "sigmoid",
+    ignore: float | None = None,
+    gammas: Sequence[float] = (),
 ) -> Sums:
-    """Sum over the voxels of each sample and channel, with P = sigmoid(logits) and Y the target.
+    """Sum over the voxels of each sample and class.
 
     Args:
         logits: (N, C, *spatial); in half precision they are summed in float32.
-        target: (N, C, *spatial) in [0, 1], any type.
-        mask: broadcastable to them; 1 counts a voxel, 0 ignores it.
-        gammas: focusing exponents of the entropies wanted; 0 is cross-entropy.
+        target: volumes (N, C, *spatial) in [0, 1] or labels (N, *spatial), any type.
+        mask: (N, 1 or C, *spatial); 0 ignores a voxel.
+        activation: what makes P of the logits: `sigmoid`, every channel alone, or `softmax`, exclusive classes.
+        ignore: a label that is ignored.
+        gammas: exponents of the entropies wanted; 0 is cross-entropy.
 
     Returns:
         The sums, float32 at least, differentiable in the logits, twice too.
     """
     gammas = tuple(sorted(set(gammas)))
-    if mask is None and len(gammas) <= MOST_GAMMAS and takes(logits, target):
-        columns = _Compiled.apply(logits, target, gammas).unbind(2)
-        overlap, predicted, true, *entropies = (columns[column] for column in _columns(gammas))
+    plain = (
+        mask is not None or activation == "softmax" or target.shape != logits.shape or len(gammas) > MOST_GAMMAS
+    )
+    if plain or not takes(logits, target):
+        sums = plain_sums(logits, target, mask, activation=activation, ignore=ignore, gammas=gammas).unbind(2)
     else:
-        overlap, predicted, true, *entropies = _eager(logits, target, mask, gammas).unbind(2)
-    if mask is None:
-        voxels = torch.full_like(true, target[0, 0].numel())
-    else:
-        voxels = mask.expand(target.shape).flatten(2).sum(2, dtype=true.dtype)
-    return Sums(overlap, predicted, true, voxels, dict(zip(gammas, entropies, strict=True)))
+        sums = _compiled(logits, target, gammas)
+    return Sums(*sums[: len(COLUMNS)], dict(zip(gammas, sums[len(COLUMNS) :], strict=True)))
 
 
-def _eager(
-    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, gammas: tuple[float, ...]
-) -> torch.Tensor:
-    """(N, C, 3 + gammas), by plain operations."""
-    wide = torch.promote_types(logits.dtype, torch.float32)  # sums over a volume overflow in half precision
-    logits, target = logits.to(wide), target.to(wide)
-    probabilities = logits.sigmoid()
-    volumes = [torch.minimum(probabilities, target), probabilities, target]
-    if gammas:
-        entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-        volumes += [_focused(entropy, gamma) for gamma in gammas]
-    if mask is not None:
-        volumes = [volume * mask.to(wide) for volume in volumes]
-    return torch.stack([volume.flatten(2).sum(2) for volume in volumes], dim=2)
-
-
-def _focused(entropy: torch.Tensor, gamma: float) -> torch.Tensor:
-    if gamma == 0:
-        return entropy
-    # Below this floor the slope of a power under 1 would be infinite, times an entropy of zero.
-    return (-torch.expm1(-entropy)).clamp(min=1e-12) ** gamma * entropy
+def _compiled(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> list[torch.Tensor]:
+    columns = _Compiled.apply(logits, target, gammas).unbind(2)
+    overlap, predicted, true, *entropies = (columns[column] for column in _columns(gammas))
+    counted = torch.full_like(true, target[0, 0].numel())
+    lowest, highest = target.aminmax()
+    outside = counted * ~((lowest >= 0) & (highest <= 1))
+    return [counted, outside, overlap, predicted, true, torch.full_like(true, torch.nan), *entropies]
 
 
 def _columns(gammas: tuple[float, ...]) -> list[int]:
@@ -116,7 +146,7 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, target = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient must be differentiable itself
-            sums = _eager(logits, target, None, ctx.gammas)
+            sums = plain_sums(logits, target, gammas=ctx.gammas)[..., [2, 3, 4, *range(6, 6 + len(ctx.gammas))]]
             weights = weights[..., _columns(ctx.gammas)]
             (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
         else:

@@ -125,17 +125,15 @@ class Evolved(Loss):
 
     name = "evolved"
 
-    def __init__(self, formula: Formula) -> None:
-        super().__init__()
-        _refuse_mistakes(formula)
-        self.formula = formula
+    formula: Formula
 
-    def compute(self, inputs: Inputs) -> torch.Tensor:
-        known = {
-            Formula("p"): inputs.logits.to(inputs.wide).sigmoid().flatten(2),
-            Formula("y"): inputs.target.to(inputs.wide).flatten(2),
-        }
-        return inputs.average(_value(self.formula, known, inputs).squeeze(2))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse_mistakes(self.formula)
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        known = {Formula("p"): inputs.probabilities.flatten(2), Formula("y"): inputs.truth.flatten(2)}
+        return _value(self.formula, known, inputs).squeeze(2)
 
     @property
     def text(self) -> str:
@@ -186,15 +184,12 @@ def _value(formula: Formula, known: dict[Formula, torch.Tensor], inputs: Inputs)
             mean = formula.head == MEAN and is_map(formula.arguments[0])
             known[formula] = _mean(values[0], inputs) if mean else OPERATORS[formula.head].compute(*values)
         else:
-            known[formula] = known[Formula("y")].new_full((*inputs.target.shape[:2], 1), formula.head)
+            known[formula] = known[Formula("y")].new_full((*inputs.logits.shape[:2], 1), formula.head)
     return known[formula]
 
 
 def _mean(values: torch.Tensor, inputs: Inputs) -> torch.Tensor:
-    if inputs.mask is None:
-        return values.mean(2, keepdim=True)
-    counted = values * inputs.mask.expand(inputs.target.shape).flatten(2)
-    return counted.sum(2, keepdim=True) / inputs.voxels[..., None]
+    return inputs.mean(values.reshape(inputs.logits.shape))[..., None]
 
 
 def _written(

@@ -41,10 +41,12 @@ class MetaLoss(Loss):
 
     name = "meta"
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(seed, "meta-loss"))
+            torch.manual_seed(seed_of(self.seed, "meta-loss"))
             self.voxel = nn.Linear(2, HIDDEN)
             self.context = nn.Linear(STATISTICS, HIDDEN, bias=False)
             self.second = nn.Linear(HIDDEN, HIDDEN)
@@ -55,12 +57,10 @@ class MetaLoss(Loss):
         self.file: Path | None = None
         self.digest = ""
 
-    def compute(self, inputs: Inputs) -> torch.Tensor:
+    def values(self, inputs: Inputs) -> torch.Tensor:
         statistics = _statistics(inputs)
-        voxels = self._voxels(_margin(inputs, inputs.logits), _flat(inputs, inputs.target), statistics)
-        if inputs.mask is not None:
-            voxels = voxels * inputs.mask.expand(inputs.target.shape).flatten(2)
-        return inputs.average(voxels.sum(2) / inputs.voxels + self._region(statistics))
+        voxels = self._voxels(_margin(inputs, inputs.log_odds), inputs.truth.flatten(2), statistics)
+        return inputs.mean(voxels.reshape(inputs.logits.shape)) + self._region(statistics)
 
     def add_slope_gradient(
         self, logits: torch.Tensor, direction: torch.Tensor, target: torch.Tensor, scale: float
@@ -79,7 +79,7 @@ class MetaLoss(Loss):
         inputs = Inputs(logits, target)
         statistics, change = jvp(lambda moved: _statistics(Inputs(moved, target)), (logits,), (direction,))
         margin, turn = _margin(inputs, logits), _margin(inputs, direction)
-        seen = _flat(inputs, target)
+        seen = inputs.truth.flatten(2)
         samples, channels, voxels = margin.shape
         scale = scale / (samples * channels)
         _, slope = jvp(self._region, (statistics,), (change,))
@@ -150,14 +150,9 @@ def _linear(layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
     return functional.linear(values, layer.weight.to(values.dtype), bias)
 
 
-def _flat(inputs: Inputs, volume: torch.Tensor) -> torch.Tensor:
-    """(N, C, voxels) in the precision that the loss is computed in."""
-    return volume.to(inputs.wide).flatten(2)
-
-
 def _margin(inputs: Inputs, logits: torch.Tensor) -> torch.Tensor:
     """How far logits are on the target's side: (N, C, voxels)."""
-    return (2 * _flat(inputs, inputs.target) - 1) * _flat(inputs, logits)
+    return (2 * inputs.truth.flatten(2) - 1) * logits.to(inputs.wide).flatten(2)
 
 
 def _statistics(inputs: Inputs) -> torch.Tensor:

@@ -1,17 +1,15 @@
-"""The catalogue of the library's losses, read from their classes: docstring, signature and declared parameters."""
+"""The catalogue of the library's losses, read from their classes: docstring and declared arguments."""
 
 import inspect
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, get_args, get_origin
 
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES
-from spineloss.losses.base import Loss
+from spineloss.losses.base import Loss, arguments_of, range_of, short
 
 SECTION = re.compile(r"^(Args|References):\n", re.MULTILINE)
-ARGUMENT = re.compile(r"^ {4}(\w+): ((?:.+\n?)(?:^ {5,}.+\n?)*)", re.MULTILINE)
 DOCTEST = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 
 
@@ -27,7 +25,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is told of one loss."""
+    """One loss of the catalogue."""
 
     name: str
     category: str
@@ -50,7 +48,7 @@ def entry(name: str) -> Entry:
         name: of `LOSSES`.
 
     Raises:
-        UserError: there is no such loss; the nearest known one is told.
+        UserError: there is no such loss; the message suggests the closest match.
 
     >>> entry("tversky").category
     'region'
@@ -62,10 +60,13 @@ def entry(name: str) -> Entry:
     sections = _sections(loss)
     return Entry(
         name=name,
-        # Losses live in one module a category of the seed's Fig. 2.2.
+        # Losses live in one module per category of the thesis's Fig. 2.2.
         category=loss.__module__.rpartition(".")[2],
         formula=sections["formula"].strip(),
-        arguments=_arguments(loss, sections.get("Args", "")),
+        arguments=tuple(
+            Argument(item.name, short(item.default), range_of(item), item.metadata["meaning"])
+            for item in arguments_of(loss)
+        ),
         paper=" ".join(sections.get("References", "").split()),
         example=str(loss()),
     )
@@ -79,23 +80,3 @@ def entries() -> list[Entry]:
 def _sections(loss: type[Loss]) -> dict[str, str]:
     formula, *named = SECTION.split(DOCTEST.sub("", inspect.getdoc(loss) or ""))
     return {"formula": formula, **dict(zip(named[::2], named[1::2], strict=True))}
-
-
-def _arguments(loss: type[Loss], section: str) -> tuple[Argument, ...]:
-    meanings = {name: " ".join(meaning.split()) for name, meaning in ARGUMENT.findall(section)}
-    return tuple(
-        Argument(name, _short(argument.default), _range(loss, argument), meanings[name])
-        for name, argument in inspect.signature(loss, eval_str=True).parameters.items()
-        if argument.kind is not argument.VAR_KEYWORD
-    )
-
-
-def _short(default: object) -> str:
-    return f"{default:.4g}" if isinstance(default, float) else str(default)
-
-
-def _range(loss: type[Loss], argument: inspect.Parameter) -> str:
-    for parameter in loss.declared:
-        if parameter.name == argument.name:
-            return f"{parameter.low:g} to {parameter.high:g}"
-    return " or ".join(get_args(argument.annotation)) if get_origin(argument.annotation) is Literal else ""

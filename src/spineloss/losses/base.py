@@ -1,15 +1,20 @@
-"""What every loss is: an `nn.Module` called with logits and target, with its numbers declared."""
+"""What every loss is: an `nn.Module` called with logits and target, with each of its arguments declared once."""
 
+import copy
+import inspect
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, ClassVar, Self, dataclass_transform, get_args
 
 import torch
 from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.distance_transform import Unit
+from spineloss.losses.contract import read
+from spineloss.losses.convention import Convention
+from spineloss.losses.deep_supervision import level_weights, levels_of
 from spineloss.losses.inputs import Inputs
 
 
@@ -24,70 +29,184 @@ class Parameter:
     meaning: str
 
 
-class Loss(nn.Module):
+def parameter(*, default: float, low: float, high: float, meaning: str) -> Any:
+    """Declare a number of a loss: text form, checks, catalogue, greedy search and docstring read it here."""
+    return field(default=default, metadata={"range": (low, high), "meaning": meaning})
+
+
+def choice(*, default: str, meaning: str) -> Any:
+    """Declare a word of a loss, one of its annotation's `Literal`; by keyword alone."""
+    return field(default=default, kw_only=True, metadata={"meaning": meaning})
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(parameter, choice, field))
+@dataclass(eq=False, repr=False)
+class Loss(nn.Module, Convention):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
-    A subclass declares its `name` in the text form, its `declared` parameters, the units of the target's distance
-    maps that it `needs` from the data side and the `gammas` of the entropies it reads, and computes its value from
-    `Inputs`.
+    A subclass has a `name` in the text form, declares its arguments as fields (`parameter`, `choice`), says which
+    of the target's distance maps it `needs` from the data side and which `gammas` of entropies it reads, and
+    computes the `values` of each sample and class from `Inputs`. Every loss has the keyword arguments of
+    `Convention`; of a sum, those of the sum count.
     """
 
     name: ClassVar[str]
-    declared: ClassVar[tuple[Parameter, ...]] = ()
-    needs: frozenset[Unit] = frozenset()
 
-    def __init__(self, **values: float) -> None:
-        super().__init__()
-        for parameter in self.declared:
-            value = float(values[parameter.name])
-            if not parameter.low <= value <= parameter.high:
-                raise UserError(
-                    f"{self.name}: {parameter.name}={value:g} is out of range; "
-                    f"it must be in [{parameter.low:g}, {parameter.high:g}]."
-                )
-            setattr(self, parameter.name, value)
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        dataclass(eq=False, repr=False)(cls)
+        if "__doc__" in cls.__dict__ and cls.__doc__:
+            cls.__doc__ = _documented(inspect.cleandoc(cls.__doc__), arguments_of(cls))
+
+    def __new__(cls, *arguments: Any, **settings: Any) -> Self:
+        # A module's own __init__ comes before its attributes; the one that dataclass writes sets them.
+        module = super().__new__(cls)
+        nn.Module.__init__(module)
+        return module
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for item in arguments_of(type(self)):
+            value = getattr(self, item.name)
+            if "range" in item.metadata:
+                setattr(self, item.name, self._number(item, value))
+            elif (words := get_args(item.type)) and value not in words:
+                listed = _either([f"`{word}`" for word in words])
+                raise UserError(f"{self.name}: {item.name}={value} is unknown; it is {listed}.")
+        self.convention = Convention.of(self)
+
+    def _number(self, item: Field, value: float) -> float:
+        low, high = item.metadata["range"]
+        if not low <= float(value) <= high:
+            raise UserError(
+                f"{self.name}: {item.name}={value:g} is out of range; it must be in [{low:g}, {high:g}]."
+            )
+        return float(value)
+
+    @property
+    def needs(self) -> frozenset[Unit]:
+        """Units of the target's signed distance maps that it reads."""
+        return frozenset()
 
     @property
     def gammas(self) -> tuple[float, ...]:
-        """Focusing exponents of the entropies that `compute` asks the inputs for."""
+        """Exponents of the entropies that it asks the inputs for."""
         return ()
 
     @abstractmethod
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        """The loss of each sample and class, (N, C), or (1, C) over the batch."""
+
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        """The scalar loss of the inputs."""
+        """The scalar loss of the inputs: the average of the values, unless a subclass says otherwise."""
+        return inputs.average(self.values(inputs))
+
+    def shares(self, inputs: Inputs) -> torch.Tensor:
+        """What each sample and class adds, (N, C); 0 for a background that is left out."""
+        return inputs.without_background(self.values(inputs))
 
     def least(self, inputs: Inputs) -> torch.Tensor | float:
         """What `compute` gives for the best prediction: 0 unless a subclass says otherwise."""
         return 0.0
 
-    def inputs(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> Inputs:
+    def inputs(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        spacing: torch.Tensor | Sequence[float] | None = None,
+        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+    ) -> Inputs:
         """What the loss is computed from; arguments and errors are those of a call."""
-        if logits.shape != target.shape or logits.ndim < 3:
-            raise UserError(
-                f"{self.name} needs logits and target of one shape (N, C, *spatial); "
-                f"they are {tuple(logits.shape)} and {tuple(target.shape)}."
-            )
-        return Inputs(logits, target, gammas=self.gammas, **context)
+        seen, truth, counted = read(logits, target, mask, self.convention)
+        return Inputs(
+            seen,
+            truth,
+            counted,
+            self.convention,
+            spacing,
+            target_maps or {},
+            self.gammas,
+            has_label_axis=truth.ndim < target.ndim,
+        )
 
-    def forward(self, logits: torch.Tensor, target: torch.Tensor, **context: Any) -> torch.Tensor:
+    def forward(
+        self,
+        logits: torch.Tensor | Sequence[torch.Tensor],
+        target: torch.Tensor | Sequence[torch.Tensor],
+        *,
+        mask: torch.Tensor | Sequence[torch.Tensor] | None = None,
+        spacing: torch.Tensor | Sequence[float] | None = None,
+        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
         """The loss of a batch.
 
         Args:
-            logits: (N, C, *spatial), before the sigmoid; any floating type.
-            target: (N, C, *spatial) in [0, 1].
-            context: `mask`, `spacing`, `target_maps` and `class_weights`, see `Inputs`.
+            logits: (N, C, *spatial), before the activation, any floating type; or a list of them, from the finest
+                resolution to the coarsest (deep supervision).
+            target: volumes (N, C, *spatial) in [0, 1], or labels (N, 1, *spatial) or (N, *spatial) of any type; of
+                a list of logits, a list or the finest one.
+            mask: (N, 1 or C, *spatial); 0 ignores a voxel. Likewise a list or the finest one.
+            spacing: (N, D) or (D,) mm; 1 voxel by default.
+            target_maps: (N, C, *spatial) signed distance maps of the (finest) target, by unit; made by default.
 
         Returns:
             A scalar, float32 at least.
 
         Raises:
-            UserError: logits and target differ in shape.
+            UserError: an argument's type, device, shape or range does not fit; the message names it.
         """
-        return self.compute(self.inputs(logits, target, **context))
+        if not isinstance(logits, list | tuple):
+            return self.compute(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
+        levels = levels_of(logits, target, mask, spacing)
+        weighted = [
+            weight * self(each.logits, each.target, mask=each.mask, spacing=each.spacing, target_maps=maps)
+            for weight, each, maps in zip(
+                level_weights(self.levels, len(logits)), levels, [target_maps] + [None] * len(logits), strict=False
+            )
+            if weight
+        ]
+        return torch.stack(weighted).sum()
+
+    def per_sample(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        *,
+        mask: torch.Tensor | None = None,
+        spacing: torch.Tensor | Sequence[float] | None = None,
+        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """What each sample and class adds to the loss; arguments are those of a call.
+
+        Returns:
+            (N, C); its mean is the loss where classes have the same weight and no voxel is ignored. A background
+            that is left out of a term adds nothing.
+
+        Raises:
+            UserError: as a call; or the loss counts over the batch, or is another package's.
+        """
+        shares = self.shares(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
+        if len(shares) != len(logits):
+            raise UserError(f"{self} counts over the batch, so that its samples have no value each.")
+        return shares
 
     def settings(self) -> Mapping[str, float | str]:
         """The arguments that make this loss again, as they appear in its text."""
-        return {parameter.name: getattr(self, parameter.name) for parameter in self.declared}
+        return {
+            item.name: getattr(self, item.name)
+            for item in arguments_of(type(self))
+            if "range" in item.metadata or getattr(self, item.name) != item.default
+        }
+
+    def under(self, convention: Convention) -> Self:
+        """The same loss with other keyword arguments of `Convention`."""
+        twin = copy.copy(self)
+        for item in fields(convention):
+            setattr(twin, item.name, getattr(convention, item.name))
+        twin.convention = convention
+        return twin
 
     def tunable(self) -> dict[str, Parameter]:
         """What it can be tuned by, by name, each with its present value for a default.
@@ -97,8 +216,11 @@ class Loss(nn.Module):
         {'tversky.alpha': 0.7, 'tversky.beta': 0.4}
         """
         return {
-            parameter.name: replace(parameter, default=getattr(self, parameter.name))
-            for parameter in self.declared
+            item.name: Parameter(
+                item.name, getattr(self, item.name), *item.metadata["range"], item.metadata["meaning"]
+            )
+            for item in arguments_of(type(self))
+            if "range" in item.metadata
         }
 
     def tuned(self, values: Mapping[str, float]) -> "Loss":
@@ -108,7 +230,7 @@ class Loss(nn.Module):
         >>> str(parse("dice + tversky(beta=0.4)").tuned({"tversky.alpha": 0.6}))
         '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
         """
-        return type(self)(**{**self.settings(), **values}) if values else self
+        return replace(self, **values) if values else self
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.settings().items())
@@ -116,3 +238,37 @@ class Loss(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.settings().items())
+
+
+def arguments_of(loss: type[Loss]) -> list[Field]:
+    """The arguments that a class declares for its formula, words last: what `Convention` has is every loss's."""
+    return sorted((item for item in fields(loss) if "meaning" in item.metadata), key=lambda item: item.kw_only)
+
+
+def range_of(argument: Field) -> str:
+    """What an argument may be, in words."""
+    if "range" in argument.metadata:
+        low, high = argument.metadata["range"]
+        return f"{low:g} to {high:g}"
+    return _either(get_args(argument.type))
+
+
+def _either(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _documented(doc: str, arguments: Sequence[Field]) -> str:
+    """The docstring with the arguments as they are declared."""
+    if not arguments:
+        return doc
+    lines = [
+        f"    {item.name}: {item.metadata['meaning']}; {range_of(item)} (default {short(item.default)})."
+        for item in arguments
+    ]
+    text, references, rest = doc.partition("References:\n")
+    return text + "\n".join(["Args:", *lines, "", ""]) + references + rest
+
+
+def short(default: object) -> str:
+    """A default as it is printed: a number with four digits."""
+    return f"{default:.4g}" if isinstance(default, float) else str(default)

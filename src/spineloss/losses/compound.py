@@ -2,17 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 
 import torch
 from torch import nn
 
 from spineloss.errors import UserError
-from spineloss.kernels.counts import Over
 from spineloss.kernels.distance_transform import Unit
-from spineloss.losses.base import Loss, Parameter
+from spineloss.losses.base import Loss, Parameter, parameter
+from spineloss.losses.convention import Convention
 from spineloss.losses.distribution import CrossEntropy, Focal
 from spineloss.losses.inputs import Inputs
-from spineloss.losses.region import WEIGHTS, Dice, Region
+from spineloss.losses.region import Dice, Region
 
 
 class WeightedSum(Loss):
@@ -50,9 +51,15 @@ class WeightedSum(Loss):
         values = self.terms(inputs).items()
         return {name: value - loss.least(inputs) for (name, value), loss in zip(values, self.losses, strict=True)}
 
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        return sum(weight * loss.values(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
+
     def compute(self, inputs: Inputs) -> torch.Tensor:
         values = self.terms(inputs).values()
         return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+
+    def shares(self, inputs: Inputs) -> torch.Tensor:
+        return sum(weight * loss.shares(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
 
     def least(self, inputs: Inputs) -> torch.Tensor | float:
         return sum(weight * loss.least(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
@@ -71,8 +78,11 @@ def _numbered(texts: Sequence[str]) -> tuple[str, ...]:
 class Compound(WeightedSum):
     """A weighted sum of any losses, such as `0.8*dice + 0.2*boundary`.
 
+    All terms read logits and target as the sum does: it is enough to give the keyword arguments to the sum, or the
+    same ones to terms.
+
     Args:
-        terms: (weight, loss) pairs; weights are finite and not negative.
+        parts: (weight, loss) pairs; weights are finite and not negative.
 
     >>> str(Compound([(0.8, Dice()), (0.2, CrossEntropy())]))
     '0.8*dice + 0.2*cross_entropy'
@@ -80,13 +90,33 @@ class Compound(WeightedSum):
 
     name = "compound"
 
-    def __init__(self, terms: Sequence[tuple[float, Loss]]) -> None:
-        super().__init__()
-        self._losses = nn.ModuleList([loss for _, loss in terms])
-        self._weights = tuple(float(weight) for weight, _ in terms)
-        for weight in self._weights:
+    parts: Sequence[tuple[float, Loss]]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for weight, _ in self.parts:
             if not 0 <= weight < float("inf"):
                 raise UserError(f"A compound's weight is {weight:g}; it must be finite and not negative.")
+        self._losses = nn.ModuleList([loss for _, loss in self.parts])
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Read as the terms do, where they say how."""
+        plain = asdict(Convention())
+        for item in fields(Convention):
+            own = getattr(self.convention, item.name)
+            for _, loss in self.parts:
+                of_term = getattr(loss.convention, item.name)
+                if of_term in (own, plain[item.name]):
+                    continue
+                if own != plain[item.name]:
+                    raise UserError(
+                        f"{self}: the terms of a sum read logits and target alike, "
+                        f"and {item.name} is {own} of one and {of_term} of another."
+                    )
+                own = of_term
+            setattr(self, item.name, own)
+        self.convention = Convention.of(self)
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -94,7 +124,7 @@ class Compound(WeightedSum):
 
     @property
     def weights(self) -> tuple[float, ...]:
-        return self._weights
+        return tuple(float(weight) for weight, _ in self.parts)
 
     def tunable(self) -> dict[str, Parameter]:
         return {
@@ -108,7 +138,7 @@ class Compound(WeightedSum):
         for weight, (prefix, loss) in zip(self.weights, self._prefixes().items(), strict=True):
             own = {key: values[f"{prefix}.{key}"] for key in loss.tunable() if f"{prefix}.{key}" in values}
             terms.append((weight, loss.tuned(own)))
-        return Compound(terms)
+        return replace(self, parts=terms)
 
     def _prefixes(self) -> dict[str, Loss]:
         """The terms by their short names, which stay when their parameters change."""
@@ -118,28 +148,20 @@ class Compound(WeightedSum):
         return " + ".join(f"{weight}*{loss}" for weight, loss in zip(self.weights, self.losses, strict=True))
 
 
-SHARES = (
-    Parameter("alpha", 0.5, 0.0, 1.0, "weight of the Dice loss"),
-    Parameter("beta", 0.5, 0.0, 1.0, "weight of the other term"),
-)
-
-
 class DiceCrossEntropy(WeightedSum):
-    """alpha Dice + beta cross-entropy (Eq. 3.32).
-
-    Args:
-        alpha: weight of the Dice loss, 0 to 1 (0.5 in Table A.7).
-        beta: weight of the cross-entropy, 0 to 1 (0.5 in Table A.7).
+    """L = alpha Dice + beta cross-entropy (Eq. 3.32).
 
     References:
         Isensee et al., nnU-Net, Nature Methods 18, 2021.
+
+    >>> round(DiceCrossEntropy()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item(), 3)  # (1/3 + log 2) / 2
+    0.513
     """
 
     name = "dice_cross_entropy"
-    declared = SHARES
 
-    def __init__(self, alpha: float = 0.5, beta: float = 0.5) -> None:
-        super().__init__(alpha=alpha, beta=beta)
+    alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
+    beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the cross-entropy")
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -151,23 +173,21 @@ class DiceCrossEntropy(WeightedSum):
 
 
 class DiceFocal(WeightedSum):
-    """alpha Dice + beta focal (Eq. 3.33).
-
-    Args:
-        alpha: weight of the Dice loss, 0 to 1 (0.5 in Table A.7).
-        beta: weight of the focal loss, 0 to 1 (0.5 in Table A.7).
-        gamma: focus of the focal loss, 0 to 10 (5/3 in Table A.7).
+    """L = alpha Dice + beta focal, of focus gamma and factor 1 (Eq. 3.33).
 
     References:
         Iantsen et al., Squeeze-and-excitation normalization for automated delineation of head and neck primary
         tumors, HECKTOR 2020.
+
+    >>> round(DiceFocal(gamma=2)(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item(), 3)  # (1/3 + log(2) / 4) / 2
+    0.253
     """
 
     name = "dice_focal"
-    declared = (*SHARES, Parameter("gamma", 5 / 3, 0.0, 10.0, "focus on wrong voxels"))
 
-    def __init__(self, alpha: float = 0.5, beta: float = 0.5, gamma: float = 5 / 3) -> None:
-        super().__init__(alpha=alpha, beta=beta, gamma=gamma)
+    alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
+    beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the focal loss")
+    gamma: float = parameter(default=5 / 3, low=0, high=10, meaning="focus of the focal loss on wrong voxels")
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -180,30 +200,29 @@ class DiceFocal(WeightedSum):
 
 
 class TverskyFocal(Region):
-    """(1 - T(alpha, beta))^(1 / gamma) of each sample and channel: Tversky and the idea of focal in one.
+    """L = (1 - T(alpha, beta))^(1 / gamma) of each sample and class: Tversky and the idea of focal in one.
 
-    Eq. 3.31 as printed grows with quality; this is the published form.
-
-    Args:
-        alpha: weight of false positives, 0 to 10 (0.7 in Table A.7).
-        beta: weight of false negatives, 0 to 10 (0.3 in Table A.7).
-        gamma: 1 is Tversky; above it good overlaps weigh more (4/3 in Table A.7), 0.1 to 10.
-        over: counts per `sample` (default), over the `batch`, or over the `world`.
+    gamma = 1 is Tversky; above it, overlaps that are already good weight more. Eq. 3.31 as printed grows with
+    quality; this is the published form.
 
     References:
         Abraham and Khan, A novel focal Tversky loss function, ISBI 2019.
+
+    >>> logits, target = torch.tensor([[[9.0, 9.0, -9.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
+    >>> round(TverskyFocal(gamma=2)(logits, target).item(), 3)  # (1 - 1 / 1.7)^(1/2)
+    0.642
     """
 
     name = "tversky_focal"
-    declared = (*WEIGHTS, Parameter("gamma", 4 / 3, 0.1, 10.0, "focus; the exponent is 1 / gamma"))
 
-    def __init__(self, alpha: float = 0.7, beta: float = 0.3, gamma: float = 4 / 3, over: Over = "sample") -> None:
-        super().__init__(over, alpha=alpha, beta=beta, gamma=gamma)
+    alpha: float = parameter(default=0.7, low=0, high=10, meaning="weight of false positives")
+    beta: float = parameter(default=0.3, low=0, high=10, meaning="weight of false negatives")
+    gamma: float = parameter(default=4 / 3, low=0.1, high=10, meaning="focus; the exponent is 1 / gamma")
 
     @property
     def plane(self) -> tuple[float, float]:
         return self.alpha, self.beta
 
-    def compute(self, inputs: Inputs) -> torch.Tensor:
+    def values(self, inputs: Inputs) -> torch.Tensor:
         # The slope of a root is infinite at zero: a perfect prediction must not be punished for it.
-        return inputs.average(self.complement(inputs).clamp(min=1e-7) ** (1 / self.gamma))
+        return super().values(inputs).clamp(min=1e-7) ** (1 / self.gamma)

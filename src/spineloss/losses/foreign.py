@@ -5,13 +5,20 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from spineloss.errors import UserError
 from spineloss.grammar import Value
 from spineloss.losses.base import Loss
 from spineloss.losses.inputs import Inputs
 
+SURE = 100.0  # logit of a probability that is 1 in single precision
+
 
 class Foreign(Loss):
-    """Anyone's loss module, called with logits and target alone.
+    """Anyone's loss module, called with logits and the target in its own shape.
+
+    Its own arguments say how it reads them: `monai.losses.DiceLoss(softmax=true, to_onehot_y=true)`. It sees an
+    ignored voxel as background predicted without a doubt: so nothing there changes its value or has a gradient,
+    but what it averages over the voxels it divides by all of them.
 
     Args:
         name: its import path.
@@ -26,7 +33,19 @@ class Foreign(Loss):
         self.module = module
 
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        return self.module(inputs.logits.to(inputs.wide), inputs.target.to(inputs.wide))
+        logits, target = inputs.logits.to(inputs.wide), inputs.target
+        if target.ndim == logits.ndim:
+            target = target.to(inputs.wide)
+        if inputs.counted is not None:
+            sure = logits.new_full((logits.shape[1], *[1] * (logits.ndim - 2)), -SURE)
+            if inputs.convention.activation == "softmax":
+                sure[0] = SURE
+            logits = torch.where(inputs.counted, logits, sure)
+            target = torch.where(inputs.counted if target.ndim == logits.ndim else inputs.counted[:, 0], target, 0)
+        return self.module(logits, target.unsqueeze(1) if inputs.has_label_axis else target)
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        raise UserError(f"{self.name} is another package's loss: it has no value of each sample and class.")
 
     def settings(self) -> Mapping[str, float | str]:
         return {

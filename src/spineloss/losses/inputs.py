@@ -1,4 +1,4 @@
-"""Inputs: what is known at one training step, with everything that follows from it computed once."""
+"""The inputs of a loss and what is derived from them, each computed at most once; nothing of any one loss."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,38 +6,79 @@ from functools import cached_property
 
 import torch
 
-from spineloss.kernels.counts import Counts, Over
+from spineloss.errors import UserError
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
-from spineloss.kernels.voxel_sums import Sums, sums_of
-from spineloss.kernels.weighted_sums import distance_sum, weighed_error_sum
+from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
+from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
+from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
+from spineloss.losses.convention import Convention
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Logits and target of a step.
+    """Logits and target of a step, as `Convention.read` gives them.
 
     Args:
         logits: (N, C, *spatial), any floating type.
-        target: (N, C, *spatial) in [0, 1], any type.
-        mask: broadcastable to the target; 1 counts a voxel, 0 ignores it. All count by default.
+        target: volumes (N, C, *spatial) in [0, 1] or labels (N, *spatial), any type.
+        mask: (N, 1 or C, *spatial); 0 ignores a voxel. All count by default.
+        convention: how they are read.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
         target_maps: (N, C, *spatial) signed distance maps of the target, by unit; made when asked for by default.
-        class_weights: (C,) weights of the channels in every average; equal by default.
-        gammas: focusing exponents of the entropies that will be asked for, so that one pass sums them all.
+        gammas: exponents of the entropies that will be asked for, so that one pass sums them all.
+        has_label_axis: whether labels came as (N, 1, *spatial), which other packages' losses want back.
     """
 
     logits: torch.Tensor
     target: torch.Tensor
     mask: torch.Tensor | None = None
+    convention: Convention = field(default_factory=Convention)
     spacing: torch.Tensor | Sequence[float] | None = None
     target_maps: Mapping[Unit, torch.Tensor] = field(default_factory=dict)
-    class_weights: torch.Tensor | Sequence[float] | None = None
     gammas: tuple[float, ...] = ()
+    has_label_axis: bool = False
 
     @cached_property
     def sums(self) -> Sums:
-        """Of overlap and entropies, from one pass over the voxels."""
-        return sums_of(self.logits, self.target, self.mask, self.gammas)
+        """Over the voxels, from one pass.
+
+        Raises:
+            UserError: the target is out of range.
+        """
+        return self._sums(self.gammas)
+
+    def _sums(self, gammas: tuple[float, ...]) -> Sums:
+        ignore, activation = self.convention.ignore, self.convention.activation
+        found = sums_of(self.logits, self.target, self.mask, activation=activation, ignore=ignore, gammas=gammas)
+        self._refuse_outside(found.outside[..., None])
+        return found
+
+    def _check_range(self) -> None:
+        """Refuse a target out of range where no sums are made that count what is."""
+        if "sums" in self.__dict__ or self.target.dtype == torch.bool or _is_traced(self.target):
+            return
+        lowest, highest = self.target.aminmax()
+        top = 1 if self.target.ndim == self.logits.ndim else self.logits.shape[1] - 1
+        if not (lowest >= 0 and highest <= top):
+            outside = outside_of(self.target, volumes_of(self.target, self.logits))
+            self._refuse_outside(outside if self.counted is None else outside & self.counted)
+
+    def _refuse_outside(self, outside: torch.Tensor) -> None:
+        """The range check of the target; it costs no pass of its own, as the sums count what is out of range."""
+        if _is_traced(outside) or not outside.any():
+            return
+        low, high = (value.item() for value in self.target.aminmax())
+        many, classes = int(outside.flatten(2).sum(2).amax(1).sum()), self.logits.shape[1]
+        if self.target.ndim == self.logits.ndim:
+            wanted, remedy = (
+                "in [0, 1]",
+                "divide a 0/255 mask by 255, or name what is not annotated by ignore",
+            )
+        else:
+            wanted, remedy = f"labels from 0 to {classes - 1}", "name what is not annotated by ignore"
+        raise UserError(
+            f"target must hold {wanted}, and {many} voxels do not (lowest {low:g}, highest {high:g}): {remedy}."
+        )
 
     def counts(self, over: Over) -> Counts:
         """Soft counts: per sample (N, C), over the batch (1, C), or over every process's batch (1, C)."""
@@ -47,59 +88,148 @@ class Inputs:
         return counts.over_batch() if over == "batch" else counts.over_world()
 
     def entropy(self, gamma: float) -> torch.Tensor:
-        """Mean over the voxels of (1 - exp(-c))^gamma c, c the cross-entropy of a voxel: (N, C)."""
-        known = gamma in self.gammas
-        sums = self.sums if known else sums_of(self.logits, self.target, self.mask, (gamma,))
-        return sums.entropy[gamma] / sums.voxels.clamp(min=1)
+        """Sum over the voxels of the entropy focused by gamma (`Sums.entropies`): (N, C)."""
+        known = self.sums.entropies
+        return known[gamma] if gamma in known else self._sums((gamma,)).entropies[gamma]
+
+    @cached_property
+    def counted(self) -> torch.Tensor | None:
+        """Which voxels count, (N, 1 or C, *spatial) booleans, or none where all do."""
+        return counted_voxels(self.target, self.mask, self.convention.ignore, self.logits.ndim)
+
+    @cached_property
+    def voxels(self) -> torch.Tensor | int:
+        """How many voxels of each sample and channel count, at least 1: (N, 1 or C), or one number for all."""
+        if self.counted is None:
+            return self.logits[0, 0].numel()
+        return self.counted.flatten(2).sum(2).clamp(min=1)
 
     @property
     def wide(self) -> torch.dtype:
         """The type that the loss is computed in: float32 at least."""
-        return torch.promote_types(self.logits.dtype, torch.float32)
+        return wide_type(self.logits)
 
-    def spacing_in(self, unit: Unit) -> torch.Tensor | Sequence[float] | None:
-        """The spacing that distances of this unit are measured with."""
-        return self.spacing if unit == "mm" else None
+    @cached_property
+    def seen_logits(self) -> torch.Tensor:
+        """The logits, 0 where a voxel is ignored: whatever they were there, even NaN, reaches nothing."""
+        return self.logits if self.counted is None else torch.where(self.counted, self.logits, 0.0)
+
+    @cached_property
+    def probabilities(self) -> torch.Tensor:
+        """(N, C, *spatial), float32 at least."""
+        return probabilities_of(self.seen_logits, self.convention.activation)
+
+    @cached_property
+    def log_odds(self) -> torch.Tensor:
+        """log(P / (1 - P)), (N, C, *spatial), float32 at least: of the sigmoid, the logits themselves.
+
+        Of the softmax, a class's logit minus the log-sum-exp of all the others.
+        """
+        logits = self.seen_logits.to(self.wide)
+        if self.convention.activation == "sigmoid":
+            return logits
+        first = logits.argmax(1, keepdim=True)
+        everything = logits.logsumexp(1, keepdim=True)
+        # 1 - P of the first class would be lost to rounding: its others are summed without it.
+        others = logits.scatter(1, first, -torch.inf).logsumexp(1, keepdim=True)
+        is_first = torch.zeros_like(logits, dtype=torch.bool).scatter(1, first, True)
+        rest = torch.where(is_first, 0.5, (logits - everything).exp())
+        return logits - torch.where(is_first, others, everything + torch.log1p(-rest))
+
+    @cached_property
+    def truth(self) -> torch.Tensor:
+        """The target as volumes (N, C, *spatial), float32 at least, 0 where a voxel is ignored."""
+        volumes = volumes_of(self.target, self.logits.to(self.wide))
+        return volumes if self.counted is None else torch.where(self.counted, volumes, 0.0)
 
     def distances(self, unit: Unit) -> torch.Tensor:
-        """Signed distance map of the target, as given or made now."""
+        """Signed distance maps of the target, as given or made now; 0 at ignored voxels."""
+        self._check_range()
         given = self.target_maps.get(unit)
-        return signed_distance_maps(self.target, self.spacing_in(unit)) if given is None else given
+        if given is None:
+            return self._maps(volumes_of(self.target, self.logits) > 0.5, unit)
+        return given if self.counted is None else torch.where(self.counted, given, 0.0)
 
-    def mean_distance(self, unit: Unit) -> torch.Tensor:
-        """Mean over the voxels of the probability times the target's signed distance: (N, C)."""
-        distances = self.distances(unit)
-        if self.mask is not None:
-            distances = distances * self.mask
-        return distance_sum(self.logits, distances) / self.voxels
+    def predicted_distances(self, unit: Unit) -> torch.Tensor:
+        """Signed distance maps of where the probability is above 1/2; constant, 0 at ignored voxels."""
+        with torch.no_grad():
+            exclusive = self.convention.activation == "softmax"
+            return self._maps(self.probabilities > 0.5 if exclusive else self.seen_logits > 0, unit)
 
-    def least_mean_distance(self, unit: Unit) -> torch.Tensor:
-        """The mean distance where just the voxels of negative distance are predicted: (N, C)."""
-        inside = self.distances(unit).clamp(max=0)
-        if self.mask is not None:
-            inside = inside * self.mask
-        return inside.flatten(2).sum(2) / self.voxels
+    def _maps(self, masks: torch.Tensor, unit: Unit) -> torch.Tensor:
+        """Distances to the nearest voxel of the other side that counts: an ignored voxel is on neither side."""
+        spacing = self.spacing if unit == "mm" else None
+        if self.counted is None:
+            return signed_distance_maps(masks, spacing)
+        sides = (masks & self.counted, ~masks & self.counted)
+        outside, inside = (signed_distance_maps(side, spacing).clamp(min=0) for side in sides)
+        return torch.where(self.counted, outside - inside, 0.0)
 
-    def mean_weighed_error(self, unit: Unit, power: float) -> torch.Tensor:
-        """Mean over the voxels of the squared error times both boundaries' distances to a power: (N, C)."""
-        # A logit above 0 is a probability above 1/2.
-        predicted = signed_distance_maps(self.logits > 0, self.spacing_in(unit))
-        logits, target = self.logits, self.target
-        if self.mask is not None:
-            # Where nothing counts, P = Y = 0.
-            logits, target = torch.where(self.mask > 0, logits, -torch.inf), target * self.mask
-        return weighed_error_sum(logits, target, self.distances(unit), predicted, power) / self.voxels
+    def weighted_mean(self, weights: torch.Tensor) -> torch.Tensor:
+        """Mean over the voxels of P W: (N, C), for weights (N, C, *spatial)."""
+        activation = self.convention.activation
+        return weighted_sum(self.seen_logits, self._counting(weights), activation=activation) / self.voxels
 
-    @property
-    def voxels(self) -> torch.Tensor | int:
-        """How many voxels of each sample and channel count: (N, C), or the number that all have."""
-        if self.mask is None:
-            return self.target[0, 0].numel()
-        return self.mask.expand(self.target.shape).flatten(2).sum(2).clamp(min=1)
+    def weighted_error(self, weights: torch.Tensor) -> torch.Tensor:
+        """Mean over the voxels of (P - Y)^2 W: (N, C), for weights (N, C, *spatial)."""
+        activation, target = self.convention.activation, self.target
+        if self.counted is not None and target.ndim == self.logits.ndim:
+            target = self.truth
+        sums = weighted_error_sum(self.seen_logits, target, self._counting(weights), activation=activation)
+        return sums / self.voxels
+
+    def mean(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Mean over the voxels of volumes (N, C, *spatial): (N, C)."""
+        return self._counting(volumes).flatten(2).sum(2) / self.voxels
+
+    def _counting(self, volumes: torch.Tensor) -> torch.Tensor:
+        return volumes if self.counted is None else torch.where(self.counted, volumes, 0.0)
 
     def average(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over samples of the weighted mean over channels of (N, C) values: a scalar."""
-        if self.class_weights is None:
+        """Mean over samples of the weighted mean over classes of (N, C) values; the background as declared."""
+        if self.convention.class_weights is None and self.convention.background:
             return values.mean()
-        weights = torch.as_tensor(self.class_weights, dtype=values.dtype, device=values.device)
-        return (values * weights).sum(1).mean() / weights.sum()
+        weights = self._class_weights(values) * self._foreground(values)
+        return (values * weights).sum(1).mean() / weights.sum().clamp(min=torch.finfo(values.dtype).tiny)
+
+    def without_background(self, values: torch.Tensor) -> torch.Tensor:
+        """(N, C) values, 0 for a background that is left out."""
+        return values * self._foreground(values)
+
+    def per_voxel(self, sums: torch.Tensor) -> torch.Tensor:
+        """(N, C) sums over the voxels as values whose mean is the loss where classes weigh the same.
+
+        Of exclusive classes each voxel adds to its own class alone: so C times the mean over the voxels.
+        """
+        classes = self.logits.shape[1] if self.convention.activation == "softmax" else 1
+        return classes * sums / self.voxels
+
+    def average_voxels(self, sums: torch.Tensor) -> torch.Tensor:
+        """The mean over the voxels of (N, C) sums over them; the background always counts.
+
+        Sigmoid: mean over samples of the weighted mean over channels of the mean over voxels. Softmax, where each
+        voxel adds to its own class alone: the mean over the batch's voxels, each with its label's weight, as
+        torch.nn.CrossEntropyLoss has it.
+        """
+        weights = None if self.convention.class_weights is None else self._class_weights(sums)
+        if self.convention.activation == "sigmoid":
+            values = sums / self.voxels
+            return values.mean() if weights is None else (values * weights).sum(1).mean() / weights.sum()
+        if weights is None:
+            return sums.sum() / self.sums.counted[:, 0].sum().clamp(min=1)
+        return (sums * weights).sum() / (self.sums.true * weights).sum().clamp(min=torch.finfo(sums.dtype).tiny)
+
+    def _class_weights(self, values: torch.Tensor) -> torch.Tensor:
+        chosen = self.convention.class_weights
+        return values.new_ones(self.logits.shape[1]) if chosen is None else values.new_tensor(chosen)
+
+    def _foreground(self, values: torch.Tensor) -> torch.Tensor:
+        kept = values.new_ones(self.logits.shape[1])
+        if not self.convention.background:
+            kept[0] = 0
+        return kept
+
+
+def _is_traced(tensor: torch.Tensor) -> bool:
+    """Whether its numbers are not to be looked at."""
+    return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(tensor)

@@ -12,7 +12,6 @@ from spineloss.data.batches import Batch, BatchPair, Target
 from spineloss.errors import UserError
 from spineloss.grammar import Text
 from spineloss.losses import Loss, Parameter
-from spineloss.losses.inputs import Inputs
 from spineloss.seeding import generator
 from spineloss.training.gradients import Forward, Gradients
 from spineloss.training.rehearsal import Rehearsal
@@ -274,7 +273,7 @@ class Greedy:
         # One `Inputs` serves all losses: what they share is computed once.
         gammas = tuple({gamma for loss in losses for gamma in loss.gammas})
         parts = [
-            (share, Inputs(logits, target.mask, gammas=gammas, **target.context()))
+            (share, replace(self.plain.loss.inputs(logits, target.mask, **target.context()), gammas=gammas))
             for share, target in batch.targets
         ]
         found, slopes = [], []

@@ -1,0 +1,99 @@
+"""The contract of a call: what logits, target and mask may be, and one error that names the one that is not."""
+
+import torch
+
+from spineloss.errors import UserError
+from spineloss.losses.convention import Convention
+
+
+def read(
+    logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, convention: Convention
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The arguments of a call as plain tensors of known shapes.
+
+    Args:
+        logits: (N, C, *spatial), any floating type.
+        target: volumes (N, C, *spatial), regions (N, C + 1, *spatial) with what is ignored last, or labels
+            (N, 1, *spatial) or (N, *spatial).
+        mask: (N, 1 or C, *spatial) or (N, *spatial); 0 ignores a voxel.
+        convention: how they are read.
+
+    Returns:
+        Logits; volumes (N, C, *spatial) or labels (N, *spatial); and a mask (N, 1 or C, *spatial), or none where
+        all voxels count but those of the label `ignore`.
+
+    Raises:
+        UserError: types, devices or shapes do not fit; the message names the argument.
+    """
+    logits, target = _tensor("logits", logits), _tensor("target", target)
+    mask = None if mask is None else _tensor("mask", mask)
+    _check_logits(logits, convention)
+    for name, given in (("target", target), ("mask", mask)):
+        if given is not None and given.device != logits.device:
+            raise UserError(f"{name} is on {given.device}, and logits on {logits.device}: move one to the other.")
+    if mask is not None:
+        mask = _read_mask(mask, logits, convention)
+    return logits, *_read_target(target, mask, logits, convention)
+
+
+def _tensor(name: str, given: torch.Tensor) -> torch.Tensor:
+    if not isinstance(given, torch.Tensor):
+        raise UserError(f"{name} must be a torch.Tensor; it is {type(given).__name__}.")
+    if given.is_complex():
+        raise UserError(f"{name} must be real; it is {given.dtype}.")
+    # Subclasses such as MONAI's MetaTensor would carry their metadata through every operation.
+    return given if type(given) is torch.Tensor else given.as_subclass(torch.Tensor)
+
+
+def _check_logits(logits: torch.Tensor, convention: Convention) -> None:
+    if not logits.is_floating_point():
+        raise UserError(f"logits must be of a floating type, before the activation; they are {logits.dtype}.")
+    if logits.ndim < 3 or not logits.numel():
+        raise UserError(f"logits must be (N, C, *spatial), none of them 0; they are {tuple(logits.shape)}.")
+    classes, weights = logits.shape[1], convention.class_weights
+    if classes < 2 and convention.activation == "softmax":
+        raise UserError("activation='softmax' needs two channels of logits or more: take 'sigmoid' for one.")
+    if classes < 2 and not convention.background:
+        raise UserError("background=False leaves nothing of logits with one channel.")
+    if weights is not None and len(weights) != classes:
+        raise UserError(f"class_weights has {len(weights)} numbers, and logits has {classes} channels.")
+
+
+def _read_mask(mask: torch.Tensor, logits: torch.Tensor, convention: Convention) -> torch.Tensor:
+    samples, classes, *grid = logits.shape
+    if list(mask.shape) == [samples, *grid]:
+        mask = mask[:, None]
+    channels = {1} if convention.activation == "softmax" else {1, classes}
+    fits = mask.ndim == logits.ndim and mask.shape[1] in channels
+    wanted = [samples, mask.shape[1] if fits else 1, *grid]
+    if not fits or any(size not in (1, full) for size, full in zip(mask.shape, wanted, strict=True)):
+        one_of = " or ".join(str((samples, each, *grid)) for each in sorted(channels))
+        raise UserError(f"mask must be {one_of} for these logits; it is {tuple(mask.shape)}.")
+    return mask.expand(wanted)
+
+
+def _read_target(
+    target: torch.Tensor, mask: torch.Tensor | None, logits: torch.Tensor, convention: Convention
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    samples, classes, *grid = logits.shape
+    shape, exclusive = list(target.shape), convention.activation == "softmax"
+    if shape == [samples, *grid] or (classes > 1 and shape == [samples, 1, *grid]):
+        labels = target.reshape(samples, *grid)
+        if classes > 1:
+            return labels, mask
+        target = labels[:, None]
+    elif convention.ignore is not None and not exclusive and shape == [samples, classes + 1, *grid]:
+        return target[:, :-1], _both(target[:, -1:] == 0, mask)
+    elif shape != list(logits.shape):
+        raise UserError(
+            f"target must have the shape of logits, {tuple(logits.shape)}, or be labels {(samples, 1, *grid)} or "
+            f"{(samples, *grid)}; it is {tuple(shape)}."
+        )
+    if convention.ignore is None:
+        return target, mask
+    known = target != convention.ignore
+    return target, _both(known.all(1, keepdim=True) if exclusive else known, mask)
+
+
+def _both(counted: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    return counted if mask is None else counted & (mask != 0)

@@ -1,0 +1,106 @@
+"""Deep supervision: logits at several resolutions, each with its target and its weight."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from spineloss.errors import UserError
+
+LevelWeights = Literal["nnunet", "monai"] | Sequence[float]
+Spacing = torch.Tensor | Sequence[float] | None
+Volumes = Sequence[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the loss of one resolution is called with."""
+
+    logits: torch.Tensor
+    target: torch.Tensor
+    mask: torch.Tensor | None
+    spacing: Spacing
+
+
+def check_level_weights(chosen: LevelWeights) -> None:
+    """Refuse what are no weights.
+
+    Raises:
+        UserError: they are neither known by name nor finite numbers of at least 0.
+    """
+    if isinstance(chosen, str):
+        if chosen not in ("nnunet", "monai"):
+            raise UserError(f"levels={chosen!r} is unknown; it is 'nnunet', 'monai' or one weight per level.")
+    elif not all(0 <= weight < math.inf for weight in chosen):
+        raise UserError("levels must be finite weights of at least 0, one per level.")
+
+
+def level_weights(chosen: LevelWeights, count: int) -> list[float]:
+    """The weight of each level, from the finest to the coarsest.
+
+    `nnunet` is 1, 1/2, 1/4 ..., the coarsest 0, divided by their sum (nnU-Net v2); `monai` is 1, 1/2, 1/4 ... as
+    they are (MONAI's DeepSupervisionLoss with weight_mode="exp").
+
+    Raises:
+        UserError: there are not as many weights as levels.
+
+    >>> level_weights("nnunet", 3), level_weights("monai", 3)
+    ([0.6666666666666666, 0.3333333333333333, 0.0], [1.0, 0.5, 0.25])
+    """
+    if not isinstance(chosen, str):
+        if len(chosen) != count:
+            raise UserError(f"levels has {len(chosen)} weights, and the logits have {count} levels.")
+        return [float(weight) for weight in chosen]
+    halves = [0.5**level for level in range(count)]
+    if chosen == "monai" or count == 1:
+        return halves
+    return [half / sum(halves[:-1]) for half in halves[:-1]] + [0.0]
+
+
+def levels_of(
+    logits: Volumes,
+    target: torch.Tensor | Volumes,
+    mask: torch.Tensor | Volumes | None,
+    spacing: Spacing,
+) -> Iterator[Level]:
+    """Each level's logits with its target and mask: one of a list, or the one given at the level's resolution.
+
+    A single target or mask is resized to the nearest voxel, and the spacing with it.
+
+    Raises:
+        UserError: there are not as many targets or masks as levels.
+    """
+    for name, given in (("target", target), ("mask", mask)):
+        if isinstance(given, list | tuple) and len(given) != len(logits):
+            raise UserError(f"{name} has {len(given)} levels, and logits has {len(logits)}.")
+    whole = logits[0].shape[2:]
+    for number, seen in enumerate(logits):
+        shape = seen.shape[2:]
+        yield Level(
+            seen, _of_level(target, number, shape), _of_level(mask, number, shape), _spacing(spacing, whole, shape)
+        )
+
+
+def _of_level(given: torch.Tensor | Volumes | None, number: int, shape: torch.Size) -> torch.Tensor | None:
+    if given is None or isinstance(given, list | tuple):
+        return None if given is None else given[number]
+    return _resized(given, shape)
+
+
+def _resized(volume: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """The nearest voxel of each place in a grid of another shape, of any type of number."""
+    for axis, size in enumerate(shape, start=volume.ndim - len(shape)):
+        old = volume.shape[axis]
+        if old != size:
+            nearest = ((torch.arange(size, device=volume.device) + 0.5) * (old / size)).long()
+            volume = volume.index_select(axis, nearest)
+    return volume
+
+
+def _spacing(spacing: Spacing, whole: torch.Size, shape: torch.Size) -> Spacing:
+    if spacing is None:
+        return None
+    steps = torch.as_tensor(spacing)
+    return steps * torch.tensor([old / new for old, new in zip(whole, shape, strict=True)]).to(steps)
