@@ -6,8 +6,9 @@ import pytest
 import SimpleITK as sitk
 
 from spineloss.data import volumes
-from spineloss.data.cases import find_cases, read_case
+from spineloss.data.cases import read_case
 from spineloss.data.check import check
+from spineloss.data.layouts import find_cases
 from spineloss.errors import UserError
 
 
@@ -82,14 +83,14 @@ def test_layouts_are_found_by_looking(layout, tmp_path):
     image, labels = read_case(found.cases[0], "PIR")
     assert image.GetSize() == labels.GetSize()
     assert np.unique(volumes.array_of(labels)).tolist() == [0, 1, 2]
-    report = check(source)
+    report = check(find_cases(source))
     assert report.problems == []
     assert report.rows[0].voxels == {1: 24, 2: 12}
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nii", ".nii.gz", ".nrrd"])
 def test_formats(suffix, tmp_path):
-    report = check(paired(tmp_path, suffix))
+    report = check(find_cases(paired(tmp_path, suffix)))
     assert report.problems == []
     assert report.rows[0].shape == (6, 10, 8)
     assert report.rows[0].spacing == pytest.approx((4.0, 0.8, 0.9))
@@ -159,7 +160,7 @@ def spoil(folder, how):
 def test_every_problem_is_found_and_named(how, tmp_path):
     folder = paired(tmp_path, count=3)
     spoil(folder, how)
-    (problem,) = check(folder).problems
+    (problem,) = check(find_cases(folder)).problems
     assert problem.kind == how
     assert "c1" in problem.sentence or "c2" in problem.sentence
     assert "\n" not in problem.sentence
@@ -181,7 +182,7 @@ def test_the_real_lumbar_volumes_are_clean_and_keep_their_volume(lumbar):
 
     from spineloss.data.preprocessing import channels_of, resize_mask
 
-    report = check(lumbar)
+    report = check(find_cases(lumbar))
     assert (len(report.rows), report.problems) == (30, [])
     geometries = [(row.spacing, row.orientation) for row in report.rows]
     assert volumes.slices_first(geometries) == "PIL"
@@ -194,6 +195,6 @@ def test_the_real_lumbar_volumes_are_clean_and_keep_their_volume(lumbar):
 
 
 def test_the_real_hippocampus_volumes_are_clean(hippocampus):
-    report = check(hippocampus)
+    report = check(find_cases(hippocampus))
     assert (len(report.rows), report.problems) == (160, [])
     assert all(set(row.voxels) == {1, 2} for row in report.rows)

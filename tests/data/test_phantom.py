@@ -4,6 +4,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from spineloss.data.check import check
+from spineloss.data.layouts import find_cases
 from spineloss.data.phantom import make_case, write_phantom
 from spineloss.data.volumes import orientation_of
 from spineloss.errors import UserError
@@ -53,7 +54,7 @@ def test_noise_is_rician():
 def test_files_are_a_clean_data_set_of_sagittal_slices(tmp_path):
     paths = write_phantom(tmp_path, "lumbar", cases=2, seed=3)
     assert orientation_of(sitk.ReadImage(paths[0])) == "PIL"
-    report = check(tmp_path)
+    report = check(find_cases(tmp_path))
     assert (len(report.rows), report.problems) == (2, [])
 
 

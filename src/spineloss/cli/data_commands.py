@@ -25,11 +25,14 @@ def check(
     """
     say(f"Checking {source}")
     from spineloss.data.check import check
+    from spineloss.data.layouts import find_cases
 
-    report = check(source)
+    report = check(find_cases(source))
     show(_case_table(report))
     for problem in report.problems:
         say(f"{problem.case}: {problem.sentence}")
+    for remark in report.remarks:
+        say(f"{remark.case}: note: {remark.sentence}")
     say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
     if report.problems:
         raise typer.Exit(FAILED)

@@ -120,5 +120,16 @@ def predict(
 
     predictor = prediction.Predictor(prediction.find_runs(source, method))
     say(f"Predicting with {predictor.method}, {len(predictor.networks)} network(s)")
-    for written in prediction.predict(predictor, inputs, output):
-        say(f"{written.mask}: {written.voxels} voxels, {written.seconds:.2f} s")
+    failures = []
+    for done in prediction.predict(predictor, inputs, output):
+        if isinstance(done, prediction.Failure):
+            failures.append(done)
+            continue
+        say(f"{done.mask}: {done.voxels} voxels, {done.seconds:.2f} s")
+        for remark in done.remarks:
+            say(f"Note: {remark}")
+    for failure in failures:
+        say(failure.reason)
+    if failures:
+        say(f"{len(failures)} volume(s) could not be segmented; the others are written.")
+        raise typer.Exit(FAILED)

@@ -10,7 +10,8 @@ STOPPED = 130
 
 def say(line: str) -> None:
     """Print a line; markup stays off, because a case or method may be named "[red]"."""
-    console.print(line, markup=False)
+    # A file's name may be text in another encoding, which no terminal prints.
+    console.print(line.encode("utf-8", "backslashreplace").decode(), markup=False)
 
 
 def show(table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Preprocessed cases and data reports on disk, so that a second run reads no original."""
+"""Preprocessed cases and data reports on disk, verified when read, so that a second run reads no original."""
 
 import dataclasses
 import hashlib
@@ -6,11 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spineloss.data.cases import Layout, Problem
-from spineloss.data.check import Report, Row, check
-from spineloss.files import cache_folder, read_json, write_json
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
-VERSION = 1  # raise it when preprocessing or checking changes
+from spineloss.data import volumes
+from spineloss.data.cases import Layout, Problem
+from spineloss.data.check import Report, Row, Use, check
+from spineloss.errors import UserError
+from spineloss.files import cache_folder, write_atomically, write_json
+
+VERSION = 2  # raise it when preprocessing or checking changes
 
 
 def key_of(value: Any) -> str:
@@ -19,34 +25,110 @@ def key_of(value: Any) -> str:
 
 
 class Cache:
-    """A folder of tensors by content and of reports by the stamps (path, size, time) of the files reported on."""
+    """A folder of tensors by content and of reports by the stamps (path, size, times) of the files reported on.
+
+    What is read back is compared with its digest: a damaged file counts as absent, and is made again.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or cache_folder()
 
-    def report(self, source: Path, layout: Layout) -> Report:
-        """The check of `source`, done again only if one of its files changed."""
-        stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in layout.cases]
-        unpaired = [problem.sentence for problem in layout.problems]
-        path = self.folder / "reports" / f"{key_of([str(source.resolve()), stamps, unpaired])}.json"
-        if path.exists():
-            return _report_from(read_json(path))
-        report = check(source)
-        write_json(path, dataclasses.asdict(report))
+    def report(self, layout: Layout, use: Use | None = None) -> Report:
+        """The check of a layout, done again only if one of its files changed; `use` is called if it is done."""
+        path = self._report_path(layout)
+        if (kept := _read_report(path)) is not None:
+            return kept
+        report = check(layout, use)
+        plain = dataclasses.asdict(report)
+        write_json(path, {"sha256": _digest_of_plain(plain), "report": plain})
         return report
 
-    def tensors(self, key: str) -> Path:
+    def has_report(self, layout: Layout) -> bool:
+        """Whether the check of a layout is kept."""
+        return _read_report(self._report_path(layout)) is not None
+
+    def _report_path(self, layout: Layout) -> Path:
+        stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in layout.cases]
+        unpaired = [problem.sentence for problem in layout.problems]
+        key = key_of([str(layout.source.resolve()), stamps, unpaired])
+        return self.folder / "reports" / f"{key}.json"
+
+    def path(self, key: str) -> Path:
         """Where the tensors of a key are, or will be."""
         return self.folder / "cases" / f"{key}.safetensors"
 
+    def read(self, key: str, *names: str) -> dict[str, torch.Tensor] | None:
+        """The named tensors of a key, or all; none if they are absent or damaged."""
+        try:
+            return _read_verified(self.path(key), *names)
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+
+    def write(self, key: str, tensors: dict[str, torch.Tensor]) -> None:
+        """Keep tensors with their digests."""
+        digests = {name: _digest(tensor) for name, tensor in tensors.items()}
+        content = save(tensors, metadata=digests)
+        write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
+
+
+def read_tensor(path: Path, name: str) -> torch.Tensor:
+    """One tensor of a kept file, verified, leaving the others unread.
+
+    Raises:
+        UserError: the file is absent or damaged.
+    """
+    try:
+        return _read_verified(path, name)[name]
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged: delete it; the same command makes it again.") from error
+
+
+def _read_verified(path: Path, *names: str) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        digests = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in names or file.keys()}
+    if not names and set(tensors) != set(digests):
+        raise ValueError("a tensor is missing")
+    for name, tensor in tensors.items():
+        if digests[name] != _digest(tensor):
+            raise ValueError(f"{name} is damaged")
+    return tensors
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _digest_of_plain(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
 
 def _stamp(path: Path) -> list[Any]:
-    if path.is_dir():
-        return [_stamp(inner) for inner in sorted(path.iterdir())]
-    if not path.exists():
+    """What changes when a volume does: size and times of each of its files."""
+    try:
+        files = volumes.files_of(path)
+    except UserError:
+        files = [path]
+    return [_stamp_of_file(file) for file in files]
+
+
+def _stamp_of_file(path: Path) -> list[Any]:
+    try:
+        status = path.stat()
+    except OSError:
         return [str(path)]
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _read_report(path: Path) -> Report | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        plain = kept["report"]
+        return _report_from(plain) if kept["sha256"] == _digest_of_plain(plain) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _report_from(plain: dict[str, Any]) -> Report:
@@ -54,4 +136,5 @@ def _report_from(plain: dict[str, Any]) -> Report:
         Row(**{**row, "voxels": {int(label): count for label, count in row["voxels"].items()}})
         for row in plain["rows"]
     ]
-    return Report(**{**plain, "rows": rows, "problems": [Problem(**problem) for problem in plain["problems"]]})
+    problems, remarks = ([Problem(**one) for one in plain[key]] for key in ("problems", "remarks"))
+    return Report(**{**plain, "rows": rows, "problems": problems, "remarks": remarks})

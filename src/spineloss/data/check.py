@@ -2,18 +2,22 @@
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 
 from spineloss.data import volumes
-from spineloss.data.cases import Case, Problem, find_cases, read_labels
+from spineloss.data.cases import Case, Layout, Problem, read_image, read_labels
 from spineloss.errors import UserError
 
 TOLERANCE = 1e-3  # of geometry: relative to the spacing, and of direction cosines
+LARGEST_LABEL = 2**31 - 1
+
+# Takes a case without problems, its digest, image and label map, while they are in memory.
+Use = Callable[[Case, str, sitk.Image, sitk.Image], None]
 
 
 @dataclass(frozen=True)
@@ -32,48 +36,59 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Rows of the readable cases, problems, and a digest of each case's content."""
+    """Rows of the readable cases, problems, a digest of each case's content, and remarks that stop nothing."""
 
     layout: str
     rows: list[Row]
     problems: list[Problem]
     content: dict[str, str]
+    remarks: list[Problem] = field(default_factory=list)
 
 
-def check(source: Path) -> Report:
-    """Read every case of a folder or manifest and report what is there and what is wrong.
+@dataclass(frozen=True)
+class _Inspection:
+    problems: list[Problem]
+    remarks: list[Problem] = field(default_factory=list)
+    row: Row | None = None
+    pixels: str | None = None
+    content: str | None = None
+
+
+def check(layout: Layout, use: Use | None = None) -> Report:
+    """Read every case once, and report what is there and what is wrong.
 
     Found are: a missing or extra mask, an unreadable file, a mask with another geometry than its image, NaN or
     infinite voxels, a mask that is empty or not of whole numbers, and images that occur twice.
 
-    Raises:
-        UserError: the folder has no known layout.
+    Args:
+        layout: the cases, from `find_cases`.
+        use: called with each case that has no problem while its volumes are in memory.
     """
-    layout = find_cases(source)
     with ThreadPoolExecutor() as pool:
-        inspected = list(pool.map(_inspect, layout.cases))
-    rows = [row for row, _, _, _ in inspected if row is not None]
-    problems = [*layout.problems, *(problem for _, found, _, _ in inspected for problem in found)]
-    problems += _duplicates(
-        {case.id: image for case, (_, _, image, _) in zip(layout.cases, inspected, strict=True)}
+        inspected = list(pool.map(lambda case: _inspect(case, use), layout.cases))
+    by_case = dict(zip([case.id for case in layout.cases], inspected, strict=True))
+    problems = [*layout.problems, *(problem for one in inspected for problem in one.problems)]
+    return Report(
+        layout.name,
+        [one.row for one in inspected if one.row is not None],
+        problems + _duplicates({case: one.pixels for case, one in by_case.items()}),
+        {case: one.content for case, one in by_case.items() if one.content is not None},
+        [remark for one in inspected for remark in one.remarks],
     )
-    content = {
-        case.id: digest
-        for case, (_, _, _, digest) in zip(layout.cases, inspected, strict=True)
-        if digest is not None
-    }
-    return Report(layout.name, rows, problems, content)
 
 
-def _inspect(case: Case) -> tuple[Row | None, list[Problem], str | None, str | None]:
+def _inspect(case: Case, use: Use | None) -> _Inspection:
     try:
-        image, labels = volumes.read(case.image), read_labels(case.masks)
+        image, labels = read_image(case), read_labels(case.masks)
+        remarks = [
+            Problem(case.id, "remark", sentence) for path in case.paths() for sentence in volumes.remarks(path)
+        ]
     except UserError as error:
-        return None, [Problem(case.id, "unreadable", str(error))], None, None
+        return _Inspection([Problem(case.id, "unreadable", str(error))])
     array, label_map = volumes.array_of(image), volumes.array_of(labels)
-    problems = _problems(case, image, labels, array, label_map)
+    problems = _problems(case, image, labels, array, label_map, remarks)
     if any(problem.kind == "labels" for problem in problems):
-        return None, problems, None, None
+        return _Inspection(problems, remarks)
     values, counts = np.unique(label_map, return_counts=True)
     voxels = {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
     row = Row(
@@ -88,7 +103,10 @@ def _inspect(case: Case) -> tuple[Row | None, list[Problem], str | None, str | N
     )
     geometry = repr((image.GetSize(), image.GetSpacing(), image.GetDirection())).encode()
     pixels = _digest(array.tobytes())
-    return row, problems, pixels, _digest(pixels.encode(), geometry, label_map.astype(np.int32).tobytes())
+    content = _digest(pixels.encode(), geometry, label_map.astype(np.int32).tobytes())
+    if use is not None and not problems:
+        use(case, content, image, labels)
+    return _Inspection(problems, remarks, row, pixels, content)
 
 
 def _digest(*parts: bytes) -> str:
@@ -99,23 +117,40 @@ def _digest(*parts: bytes) -> str:
 
 
 def _problems(
-    case: Case, image: sitk.Image, labels: sitk.Image, array: np.ndarray, label_map: np.ndarray
+    case: Case,
+    image: sitk.Image,
+    labels: sitk.Image,
+    array: np.ndarray,
+    label_map: np.ndarray,
+    remarks: list[Problem],
 ) -> list[Problem]:
     problems = []
     mask = case.masks[0][0]
     if (difference := _geometry_difference(image, labels)) is not None:
-        sentence = f"{mask} has another {difference} than {case.image}: resample it onto its image."
+        sentence = f"{mask} has another {difference} than {case.images[0]}: {_remedy(remarks)}."
         problems.append(Problem(case.id, "geometry", sentence))
-    if not np.isfinite(array).all():
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        sentence = f"{case.image} has {bad} voxels that are NaN or infinite: export it again or replace them."
+    if bad := volumes.count_not_finite(array):
+        sentence = f"{case.images[0]} has {bad} voxels that are NaN or infinite: export it again or replace them."
         problems.append(Problem(case.id, "NaN", sentence))
-    if not np.isfinite(label_map).all() or (label_map != np.round(label_map)).any() or label_map.min() < 0:
-        sentence = f"{mask} holds values that are no labels (0, 1, 2, ...): export it as a label map."
-        problems.append(Problem(case.id, "labels", sentence))
+    if (sentence := _no_label_map(label_map)) is not None:
+        problems.append(Problem(case.id, "labels", f"{mask} {sentence}."))
     elif not label_map.any():
         problems.append(Problem(case.id, "empty mask", f"{mask} is empty: segment it or leave its case out."))
     return problems
+
+
+def _remedy(remarks: list[Problem]) -> str:
+    if any("disagree" in remark.sentence for remark in remarks):
+        return "its files' qform and sform disagree, make the two forms of each the same"
+    return "resample it onto its image"
+
+
+def _no_label_map(label_map: np.ndarray) -> str | None:
+    if bad := volumes.count_not_finite(label_map):
+        return f"has {bad} voxels that are NaN or infinite: set them to a label, such as 0 for background"
+    if (label_map != np.round(label_map)).any() or label_map.min() < 0 or label_map.max() > LARGEST_LABEL:
+        return "holds values that are no labels (0, 1, 2, ...): export it as a label map"
+    return None
 
 
 def _geometry_difference(image: sitk.Image, labels: sitk.Image) -> str | None:

@@ -2,20 +2,23 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import SimpleITK as sitk
 import torch
+import yaml
 
 from spineloss.data import preprocessing, volumes
-from spineloss.data.cache import Cache, key_of
-from spineloss.data.cases import Case, Layout, find_cases, read_case
+from spineloss.data.cache import Cache, key_of, read_tensor
+from spineloss.data.cases import Case, Layout, read_case
 from spineloss.data.check import Report
 from spineloss.data.groups import group_cases
+from spineloss.data.layouts import find_cases
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
-from spineloss.files import read_tensor, write_tensors
 
 
 @dataclass(frozen=True)
@@ -69,33 +72,34 @@ def prepare(
         leave_out: ids of cases to leave out, whatever is wrong with them.
         groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
         cache: where prepared cases are kept.
-        progress: told in a line what is being done.
+        progress: called with one line per step.
 
     Raises:
         UserError: the data has problems, or no case holds a chosen label.
     """
     progress(f"Looking at {source}")
     layout = find_cases(source)
-    report = cache.report(source, layout)
     kept = _without(layout, leave_out, source)
+    report, orientation = _look(layout, kept, grid, cache)
     _refuse_problems(report, leave_out, source)
     chosen = _chosen_labels(report, kept, labels, source)
-    rows = {row.case: row for row in report.rows}
-    orientation = volumes.slices_first([(rows[case.id].spacing, rows[case.id].orientation) for case in kept])
     samples = {}
     for number, case in enumerate(kept, start=1):
         digest = report.content[case.id]
-        file = cache.tensors(key_of([digest, grid, chosen, target, orientation]))
-        if not file.exists():
+        volume_key = key_of([digest, grid, orientation])
+        target_key = key_of([digest, grid, orientation, chosen, target])
+        image, targets = cache.read(volume_key, "image"), cache.read(target_key)
+        if image is None or targets is None:
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
-            write_tensors(file, _preprocess(case, orientation, grid, chosen, target))
-        samples[case.id] = Sample(
-            case.id,
-            read_tensor(file, "image"),
-            read_tensor(file, "target"),
-            tuple(read_tensor(file, "spacing").tolist()),
-            file,
-        )
+            volume = cache.read(volume_key)
+            if volume is None:
+                volume = _on_grid(*read_case(case, orientation), grid)
+                cache.write(volume_key, volume)
+            targets = _targets(volume, grid, chosen, target)
+            cache.write(target_key, targets)
+            image = volume
+        spacing = tuple(targets["spacing"].tolist())
+        samples[case.id] = Sample(case.id, image["image"], targets["target"], spacing, cache.path(target_key))
     names = ("all",) if target == "merged" else tuple(str(label) for label in chosen)
     content = "\n".join(f"{case} {report.content[case]}" for case in sorted(samples))
     declared = {case.id: case.group for case in kept if case.group}
@@ -115,16 +119,21 @@ def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Cas
         raise UserError(
             f"{source} has no case {unknown[0]!r} to leave out: `spineloss data check` lists its cases."
         )
-    return [case for case in layout.cases if case.id not in leave_out]
+    kept = [case for case in layout.cases if case.id not in leave_out]
+    if not kept:
+        raise UserError(f"{source} has no case left: take some out of `leave_out`.")
+    return kept
 
 
 def _refuse_problems(report: Report, leave_out: Sequence[str], source: Path) -> None:
     problems = [problem for problem in report.problems if problem.case not in leave_out]
     if problems:
-        concerned = ", ".join(dict.fromkeys([*leave_out, *(problem.case for problem in problems)]))
+        concerned = dict.fromkeys([*leave_out, *(problem.case for problem in problems)])
+        # As YAML, which reads a bare 03 as a number and a bare `no` as False.
+        remedy = yaml.safe_dump([*concerned], default_flow_style=True, allow_unicode=True, width=10**9).strip()
         raise UserError(
             f"{source} has {len(problems)} problem(s); the first: {problems[0].sentence} "
-            f"To go on without, set `leave_out: [{concerned}]`."
+            f"To go on without, set `leave_out: {remedy}`."
         )
 
 
@@ -139,18 +148,58 @@ def _chosen_labels(report: Report, kept: Sequence[Case], labels: str | Sequence[
     return sorted(labels)
 
 
-def _preprocess(
-    case: Case, orientation: str, grid: Grid, labels: Sequence[int], target: str
-) -> dict[str, torch.Tensor]:
-    image, label_map = read_case(case, orientation)
-    own = torch.from_numpy(preprocessing.channels_of(volumes.array_of(label_map), labels, target))
+def _look(layout: Layout, kept: Sequence[Case], grid: Grid, cache: Cache) -> tuple[Report, str]:
+    """The report and the common orientation; a case read for the report is brought to the grid on the way."""
+    if cache.has_report(layout):
+        report = cache.report(layout)
+        rows = {row.case: row for row in report.rows}
+        return report, _orientation(
+            (rows[case.id].spacing, rows[case.id].orientation) for case in kept if case.id in rows
+        )
+    orientation = _orientation(geometry for case in kept if (geometry := _geometry(case)) is not None)
+    wanted = {case.id for case in kept}
+
+    def use(case: Case, digest: str, image: sitk.Image, labels: sitk.Image) -> None:
+        if case.id in wanted:
+            turned = volumes.orient(image, orientation), volumes.orient(labels, orientation)
+            cache.write(key_of([digest, grid, orientation]), _on_grid(*turned, grid))
+
+    return cache.report(layout, use), orientation
+
+
+def _orientation(geometries: Iterable[tuple[Sequence[float], str]]) -> str:
+    known = list(geometries)
+    return volumes.slices_first(known) if known else volumes.AXIAL
+
+
+def _geometry(case: Case) -> tuple[Sequence[float], str] | None:
+    """Spacing and orientation by the header alone; none where it cannot be read, which the report explains."""
+    try:
+        return volumes.geometry(case.images[0])
+    except UserError:
+        return None
+
+
+def _on_grid(image: sitk.Image, labels: sitk.Image, grid: Grid) -> dict[str, torch.Tensor]:
+    array = volumes.array_of(image)
     spacing = torch.tensor(volumes.spacing_of(image), dtype=torch.float64)
-    scale = torch.tensor(own.shape[1:], dtype=torch.float64) / torch.tensor(grid, dtype=torch.float64)
-    normal = torch.from_numpy(preprocessing.normalise(volumes.array_of(image)))[None]
+    scale = torch.tensor(array.shape, dtype=torch.float64) / torch.tensor(grid, dtype=torch.float64)
+    normal = torch.from_numpy(preprocessing.normalise(array))[None]
     return {
         "image": preprocessing.resize_image(normal, grid).contiguous(),
-        "target": preprocessing.resize_mask(own, grid),
+        "own_labels": torch.from_numpy(volumes.array_of(labels).astype(np.int32)),
         "spacing": spacing * scale,
-        "own_target": own.to(torch.uint8),
         "own_spacing": spacing,
+    }
+
+
+def _targets(
+    volume: dict[str, torch.Tensor], grid: Grid, labels: Sequence[int], target: str
+) -> dict[str, torch.Tensor]:
+    own = torch.from_numpy(preprocessing.channels_of(volume["own_labels"].numpy(), labels, target))
+    return {
+        "target": preprocessing.resize_mask(own, grid),
+        "own_target": own.to(torch.uint8),
+        "spacing": volume["spacing"],
+        "own_spacing": volume["own_spacing"],
     }

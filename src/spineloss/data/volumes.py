@@ -1,23 +1,33 @@
-"""Volume files: reading, orientation, geometry, writing."""
+"""Volumes: the one reader of every format, orientation, geometry, writing."""
 
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from spineloss.data import dicom, metaimage, nifti, nrrd
+from spineloss.data.guards import check_file, check_name, damaged, refuse, shown
 from spineloss.errors import UserError
 from spineloss.files import write_atomically
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
 WRITABLE = (".nii.gz", ".nii", ".mha", ".nrrd")
+SHEAR = 0.01  # cosine between two axes up to which they are taken to be at right angles
+READERS = {
+    ".mha": ("MetaImageIO", metaimage.check),
+    ".mhd": ("MetaImageIO", metaimage.check),
+    ".nrrd": ("NrrdImageIO", nrrd.check),
+}
 
 # The axis letters say where an axis of the file points, fastest first: x, y, z.
 AXIAL, SAGITTAL, CORONAL = "LPS", "PIL", "LIP"
 
 
 def suffix_of(path: Path) -> str | None:
-    """The suffix of a volume file, `.nii.gz` as one; none if it is not one."""
+    """The suffix of a volume file in lower case, `.nii.gz` as one; none if it is not one."""
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
@@ -28,7 +38,20 @@ def stem_of(path: Path) -> str:
 
 def is_series(path: Path) -> bool:
     """Whether a folder holds a DICOM series."""
-    return path.is_dir() and bool(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path)))
+    return dicom.is_series(path)
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """The volumes and DICOM series' folders in a folder, sorted by name; hidden ones are left out."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{shown(folder)} cannot be listed ({error.strerror}): check it.") from error
+    return [
+        path
+        for path in inside
+        if not path.name.startswith(".") and (is_series(path) or (suffix_of(path) and not path.is_dir()))
+    ]
 
 
 def find(path: Path) -> list[Path]:
@@ -37,44 +60,201 @@ def find(path: Path) -> list[Path]:
     Raises:
         UserError: nothing is there.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist: check its spelling.")
-    if path.is_file() or is_series(path):
+    if not path.is_dir():
+        check_file(path)
         return [path]
-    found = sorted(inner for inner in path.iterdir() if suffix_of(inner) and not inner.name.startswith("."))
+    if is_series(path):
+        return [path]
+    found = list_folder(path)
     if not found:
         raise UserError(f"{path} holds no volume: the formats are {', '.join(SUFFIXES)} and DICOM series.")
     return found
 
 
 def read(path: Path) -> sitk.Image:
-    """Read a 3D volume: .mha, .mhd, .nii, .nii.gz, .nrrd, a DICOM file, or a folder with a DICOM series.
+    """Read a 3D volume: .mha, .mhd, .nii, .nii.gz, .nrrd, a multi-frame DICOM file, or a DICOM series' folder.
+
+    NaN and infinite voxels are kept; `refuse_not_finite` refuses them.
 
     Raises:
-        UserError: the file is missing, unreadable, or not a 3D volume of one channel.
+        UserError: the file is missing, damaged, or not a 3D volume of one channel.
     """
-    if not path.exists():
-        raise UserError(f"{path} does not exist: check its spelling.")
     try:
-        image = _read_series(path) if path.is_dir() else sitk.ReadImage(str(path))
+        with _quiet:
+            return check_image(_read(path), shown(path))
+    except MemoryError as error:
+        raise refuse(path, "it does not fit into memory", "crop it or use a larger machine") from error
     except RuntimeError as error:
-        raise UserError(f"{path} cannot be read as a volume: replace it or leave its case out.") from error
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        raise damaged(path, f"its reader reports: {_itk_reason(error)}") from error
+
+
+def _read(path: Path) -> sitk.Image:
+    check_name(path)
+    if path.is_dir():
+        return dicom.read_series(path)
+    check_file(path)
+    suffix = suffix_of(path)
+    if nifti.is_nifti(path):
+        return nifti.read(path)
+    if suffix in READERS:
+        name, check = READERS[suffix]
+        check(path)
+        return sitk.ReadImage(str(path), imageIO=name)
+    if suffix == ".dcm" or dicom.is_dicom(path):
+        return dicom.read_file(path)
+    raise refuse(path, "it is no volume by its name", f"convert it to one of {', '.join(SUFFIXES)}")
+
+
+def geometry(path: Path) -> tuple[tuple[float, float, float], str]:
+    """Spacing in mm as (z, y, x) and orientation of a volume, from its headers alone where they tell.
+
+    Raises:
+        UserError: as `read`.
+    """
+    try:
+        with _quiet:
+            image = check_image(_from_headers(path), shown(path))
+    except RuntimeError as error:
+        raise damaged(path, f"its reader reports: {_itk_reason(error)}") from error
+    return spacing_of(image), orientation_of(image)
+
+
+def _from_headers(path: Path) -> sitk.Image:
+    """One voxel where the first one of a volume lies."""
+    check_name(path)
+    voxel = sitk.Image(1, 1, 1, sitk.sitkUInt8)
+    if path.is_dir():
+        return dicom.place(voxel, [one.plane for one in dicom.series_of(path)])
+    if nifti.is_nifti(path):
+        return nifti.place(voxel, nifti.placement(path, nifti.read_header(path)).affine)
+    if suffix_of(path) in READERS:
+        name, check = READERS[suffix_of(path)]
+        check(path, voxels=False)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(name)
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        if reader.GetDimension() == 3:
+            voxel.SetSpacing(reader.GetSpacing())
+            voxel.SetDirection(reader.GetDirection())
+            return voxel
+    return _read(path)
+
+
+def remarks(path: Path) -> list[str]:
+    """What should be known of a readable file, though it is used: such as a qform and an sform that disagree."""
+    if nifti.is_nifti(path):
+        return list(nifti.placement(path, nifti.read_header(path)).remarks)
+    return dicom.remarks(path) if path.is_file() and dicom.is_dicom(path) else []
+
+
+def files_of(path: Path) -> list[Path]:
+    """Every file that a volume consists of: the slices of a series, the .raw of an .mhd.
+
+    Raises:
+        UserError: the header that names them cannot be read.
+    """
+    if path.is_dir():
+        return dicom.files_of(path)
+    if suffix_of(path) == ".mhd":
+        return metaimage.files_of(path)
+    return nrrd.files_of(path) if suffix_of(path) == ".nrrd" else [path]
+
+
+class _Quiet:
+    """Without ITK's warnings on the terminal, which name no file: what they warn of is checked here.
+
+    The switch is one for the process: the last of several threads that read turns it back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.before = threading.Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.before = sitk.ProcessObject.GetGlobalWarningDisplay()
+                sitk.ProcessObject.SetGlobalWarningDisplay(False)
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                sitk.ProcessObject.SetGlobalWarningDisplay(self.before)
+
+
+_quiet = _Quiet()
+
+
+def _itk_reason(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].split("): ", 1)[-1][:200] if lines else "no reason"
+
+
+def check_image(image: sitk.Image, name: str) -> sitk.Image:
+    """An image as a 3D volume of real numbers on a rectangular grid; a single volume of a 4D one is taken.
+
+    Args:
+        image: in memory, from whatever reader.
+        name: of it, for the message.
+
+    Raises:
+        UserError: it is no such volume.
+    """
+    path, size = Path(name), list(image.GetSize())
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        parts = image.GetNumberOfComponentsPerPixel()
+        raise refuse(path, f"its voxels have {parts} components (such as RGB)", "export one of them alone")
+    if "complex" in image.GetPixelIDTypeAsString() or "label" in image.GetPixelIDTypeAsString():
+        raise refuse(path, f"its voxels are of the type {image.GetPixelIDTypeAsString()}", "export real numbers")
+    if min(size) < 1:
+        raise refuse(path, f"it has no voxels (its size is {size})", "export it again")
+    if len(size) == 4 and size[3] == 1:
         image = image[:, :, :, 0]
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(
-            f"{path} is not a 3D volume of one channel (its size is {list(image.GetSize())}): convert it."
+    elif len(size) != 3:
+        kind = "it is 2D" if len(size) == 2 else "it holds several volumes or channels"
+        remedy = "stack its slices into a 3D volume" if len(size) == 2 else "split it into 3D files"
+        raise refuse(path, f"{kind} (its size is {size})", remedy)
+    return _rectangular(image, path)
+
+
+def _rectangular(image: sitk.Image, path: Path) -> sitk.Image:
+    spacing, axes = np.array(image.GetSpacing()), np.array(image.GetDirection()).reshape(3, 3)
+    if not (np.isfinite(spacing).all() and (spacing > 1e-6).all() and (spacing < 1e4).all()):
+        raise damaged(path, f"its spacing is {spacing.tolist()} mm")
+    if not (np.isfinite(axes).all() and np.isfinite(image.GetOrigin()).all()):
+        raise damaged(path, "its direction or origin is not finite")
+    if np.abs(np.linalg.norm(axes, axis=0) - 1).max() > SHEAR:
+        raise damaged(path, "its direction is no rotation")
+    cosines = axes.T @ axes - np.eye(3)
+    if np.abs(cosines).max() > SHEAR:
+        angle = 90 - np.degrees(np.arccos(np.clip(np.abs(cosines).max(), 0, 1)))
+        raise refuse(
+            path,
+            f"its axes are not orthonormal: the grid is sheared by {angle:.1f} degrees, as by gantry tilt",
+            "resample it (and its mask) on a rectangular grid",
         )
+    if np.abs(cosines).max() > 1e-6:
+        left, _, right = np.linalg.svd(axes)  # the nearest rotation: the axes are rounded
+        image.SetDirection((left @ right).ravel().tolist())
     return image
 
 
-def _read_series(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
-    if len(series) != 1:
-        raise UserError(f"{folder} holds {len(series)} DICOM series, not one: give each its own folder.")
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    return reader.Execute()
+def refuse_not_finite(array: np.ndarray, name: str) -> None:
+    """Refuse voxels that are NaN or infinite.
+
+    Raises:
+        UserError: there are some; the message says how many.
+    """
+    bad = count_not_finite(array)
+    if bad:
+        raise UserError(f"{name} has {bad} voxels that are NaN or infinite: export it again or replace them.")
+
+
+def count_not_finite(array: np.ndarray) -> int:
+    """How many voxels are NaN or infinite."""
+    return int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
 
 
 def write(image: sitk.Image, path: Path) -> None:
@@ -83,16 +263,40 @@ def write(image: sitk.Image, path: Path) -> None:
     Raises:
         UserError: the format cannot be written, or the disk is full.
     """
-    if suffix_of(path) not in WRITABLE:
-        raise UserError(f"{path} cannot be written in that format: choose {', '.join(WRITABLE)}.")
+    suffix = _writable(path)
 
     def save(temporary: Path) -> None:
+        # ITK knows endings in lower case alone.
+        lower = temporary.with_name(temporary.name[: -len(suffix)] + suffix)
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, str(lower), useCompression=True)
         except RuntimeError as error:
-            raise OSError(None, "the volume could not be saved") from error
+            lower.unlink(missing_ok=True)
+            raise OSError(None, f"the volume could not be saved: {_itk_reason(error)}") from error
+        os.replace(lower, temporary)
 
     write_atomically(path, save)
+
+
+def write_mask(mask: sitk.Image, source: Path, path: Path) -> None:
+    """Write the mask of a volume beside which it will lie: under the source's own header where both are NIfTI.
+
+    Raises:
+        UserError: the format cannot be written, or the disk is full.
+    """
+    _writable(path)
+    if nifti.is_nifti(path) and source.is_file() and nifti.is_nifti(source):
+        header = nifti.read_header(source)
+        write_atomically(path, lambda temporary: nifti.write_like(array_of(mask), header, temporary))
+    else:
+        write(mask, path)
+
+
+def _writable(path: Path) -> str:
+    suffix = suffix_of(path)
+    if suffix not in WRITABLE:
+        raise UserError(f"{shown(path)} cannot be written in that format: choose {', '.join(WRITABLE)}.")
+    return suffix
 
 
 def array_of(image: sitk.Image) -> np.ndarray:

@@ -11,8 +11,9 @@ import torch
 
 from spineloss.data import volumes
 from spineloss.data.cache import Cache
-from spineloss.data.cases import find_cases, read_case
+from spineloss.data.cases import read_case
 from spineloss.data.dataset import Dataset
+from spineloss.data.layouts import find_cases
 from spineloss.report.content import Content
 from spineloss.results.run_folder import Run
 from spineloss.study.prediction import Predictor
@@ -72,9 +73,9 @@ class Gallery:
 
     def label_shares(self) -> dict[str, dict[int, float]]:
         """Case -> each of the study's labels -> its share of the foreground."""
-        source, labels = self.content.study.data, self.content.study.labels
+        labels = self.content.study.labels
         shares = {}
-        for row in Cache().report(source, find_cases(source)).rows:
+        for row in Cache().report(find_cases(self.content.study.data)).rows:
             voxels = {label: count for label, count in row.voxels.items() if labels == "all" or label in labels}
             if row.case in self.data.samples and voxels:
                 shares[row.case] = {label: count / sum(voxels.values()) for label, count in voxels.items()}

@@ -1,5 +1,6 @@
 """Masks of new volumes from trained runs, in each volume's own geometry."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,26 +57,48 @@ class Predictor:
             mean = torch.stack([trained(resized)[0].float().sigmoid() for trained in self.networks]).mean(0)
         return resize_image(mean.cpu(), array.shape)
 
-    def mask(self, image: sitk.Image) -> sitk.Image:
-        """The label map of an image, in the image's own geometry (uint8; merged labels are 1)."""
-        probabilities = self.probabilities(volumes.orient(image, self.orientation))
-        values = torch.tensor([1 if name == "all" else int(name) for name in self.channels], dtype=torch.uint8)
-        highest, channel = probabilities.max(dim=0)
-        label_map = torch.where(highest > 0.5, values[channel], torch.zeros((), dtype=torch.uint8))
+    def mask(self, image: sitk.Image | Path | str) -> sitk.Image:
+        """The label map of an image, in the image's own geometry; merged labels are 1.
+
+        Args:
+            image: a path, whose file is verified as it is read; or an image in memory.
+
+        Raises:
+            UserError: it is no 3D volume of one channel, or has NaN or infinite voxels.
+        """
+        name = "The image" if isinstance(image, sitk.Image) else str(image)
+        image = volumes.check_image(image, name) if isinstance(image, sitk.Image) else volumes.read(Path(image))
+        volumes.refuse_not_finite(volumes.array_of(image), name)
         oriented = volumes.orient(image, self.orientation)
-        mask = sitk.GetImageFromArray(label_map.numpy())
+        mask = sitk.GetImageFromArray(self._label_map(self.probabilities(oriented)))
         mask.CopyInformation(oriented)
         return volumes.restore(mask, image)
+
+    def _label_map(self, probabilities: torch.Tensor) -> np.ndarray:
+        """The likeliest label of each voxel, in the smallest type that holds the labels."""
+        values = torch.tensor([1 if name == "all" else int(name) for name in self.channels])
+        highest, channel = probabilities.max(dim=0)
+        label_map = torch.where(highest > 0.5, values[channel], torch.zeros((), dtype=values.dtype)).numpy()
+        return label_map.astype(np.min_scalar_type(int(values.max())))
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where a mask was written, how long it took with reading and writing, and its foreground voxels."""
+    """Where a mask was written, how long it took with reading and writing, its foreground voxels, and remarks."""
 
     source: Path
     mask: Path
     seconds: float
     voxels: int
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A volume that could not be segmented, and why, in one sentence."""
+
+    source: Path
+    reason: str
 
 
 def find_runs(source: Path, method: str | None = None) -> list[Run]:
@@ -112,8 +135,8 @@ def _best(records: Sequence) -> str:
     return max(rows, key=lambda row: -1.0 if np.isnan(row.mean) else row.mean).method
 
 
-def predict(predictor: Predictor, inputs: Sequence[Path], output: Path) -> Iterator[Prediction]:
-    """Write the mask of each input, yielding as each is done.
+def predict(predictor: Predictor, inputs: Sequence[Path], output: Path) -> Iterator[Prediction | Failure]:
+    """Write the mask of each input, yielding as each is done; of several, one that fails does not stop the others.
 
     Args:
         predictor: the trained networks.
@@ -121,25 +144,44 @@ def predict(predictor: Predictor, inputs: Sequence[Path], output: Path) -> Itera
         output: a folder; or a file's name when there is one input.
 
     Raises:
-        UserError: an input cannot be read, or a mask would overwrite its input.
+        UserError: the one input cannot be read, or a mask would overwrite its input.
     """
     sources = [volume for given in inputs for volume in volumes.find(given)]
-    single = len(sources) == 1 and volumes.suffix_of(output) is not None
-    targets = [output if single else output / _mask_name(source) for source in sources]
+    targets = _targets(sources, output)
     for source, target in zip(sources, targets, strict=True):
-        if target.resolve() == source.resolve():
+        try:
+            yield _predict_one(predictor, source, target)
+        except UserError as error:
+            if len(sources) == 1:
+                raise
+            yield Failure(source, str(error))
+
+
+def _targets(sources: Sequence[Path], output: Path) -> list[Path]:
+    single = len(sources) == 1 and volumes.suffix_of(output) is not None and not output.is_dir()
+    targets: dict[Path, Path] = {}
+    for source in sources:
+        target = output if single else output / _mask_name(source)
+        if os.path.realpath(target) == os.path.realpath(source):
             raise UserError(f"{target} would overwrite the input: choose another output folder.")
-        if targets.count(target) > 1:
-            raise UserError(f"Two inputs would be written to {target}: predict them into different folders.")
-    for source, target in zip(sources, targets, strict=True):
-        start = time.perf_counter()
-        mask = predictor.mask(volumes.read(source))
-        volumes.write(mask, target)
-        voxels = int(np.count_nonzero(volumes.array_of(mask)))
-        yield Prediction(source, target, time.perf_counter() - start, voxels)
+        if target in targets:
+            raise UserError(
+                f"{targets[target]} and {source} would both be written to {target}: "
+                "predict them into different folders."
+            )
+        targets[target] = source
+    return list(targets)
+
+
+def _predict_one(predictor: Predictor, source: Path, target: Path) -> Prediction:
+    start = time.perf_counter()
+    mask = predictor.mask(source)
+    volumes.write_mask(mask, source, target)
+    voxels = int(np.count_nonzero(volumes.array_of(mask)))
+    return Prediction(source, target, time.perf_counter() - start, voxels, tuple(volumes.remarks(source)))
 
 
 def _mask_name(source: Path) -> str:
     suffix = volumes.suffix_of(source)
-    # A DICOM image's geometry goes into .mha: a mask is no DICOM image.
-    return source.name if suffix not in (None, ".dcm") else f"{source.name.removesuffix('.dcm')}.mha"
+    # A mask is no DICOM image: the geometry of one goes into .mha.
+    return volumes.stem_of(source) + (suffix if suffix in volumes.WRITABLE else ".mha")
