@@ -31,8 +31,12 @@ INSIDE = {
         {"__main__"},
     ],
     "data": [
-        {"volumes", "augmentation", "folds", "groups", "preprocessing"},
+        {"guards", "augmentation", "folds", "groups", "preprocessing"},
+        {"dicom", "metaimage", "nifti", "nrrd"},
+        {"volumes"},
         {"cases", "phantom"},
+        {"manifest", "nnunet_layout"},
+        {"layouts"},
         {"check"},
         {"cache"},
         {"dataset"},

@@ -2,8 +2,8 @@
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "study": (
-        "SimpleITK", "deap", "jinja2", "matplotlib", "monai", "PIL", "pydantic", "rich", "scipy",
-        "sklearn", "torchio", "typer", "yaml",
+        "SimpleITK", "deap", "jinja2", "matplotlib", "monai", "nibabel", "PIL", "pydantic", "pydicom", "rich",
+        "scipy", "sklearn", "torchio", "typer", "yaml",
     ),
     "trackers": ("tensorboard", "wandb"),
 }  # fmt: skip

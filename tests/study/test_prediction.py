@@ -6,7 +6,7 @@ from ellipsoids import ellipsoids
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
 from spineloss.study.engine import run_study
-from spineloss.study.prediction import Predictor, find_runs, predict
+from spineloss.study.prediction import Failure, Predictor, find_runs, predict
 from spineloss.study.settings import check
 
 
@@ -72,6 +72,56 @@ def test_inputs_are_never_overwritten(study, tmp_path):
     with pytest.raises(UserError, match="overwrite"):
         list(predict(Predictor(find_runs(study)), [tmp_path / "new.mha"], tmp_path))
     assert (tmp_path / "new.mha").read_bytes() == before
+
+
+def test_one_bad_file_does_not_stop_a_folder(study, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        new_volume(tmp_path / "in" / f"{name}.nii.gz")
+    (tmp_path / "in" / "b.nii.gz").write_bytes(b"")
+    (tmp_path / "in" / "c.nii.gz").rename(tmp_path / "in" / "C.NII.GZ")
+    done = list(predict(Predictor(find_runs(study)), [tmp_path / "in"], tmp_path / "out"))
+    (failure,) = [one for one in done if isinstance(one, Failure)]
+    assert failure.source.name == "b.nii.gz" and "empty" in failure.reason
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["C.nii.gz", "a.nii.gz"]
+    with pytest.raises(UserError, match="empty"):
+        list(predict(Predictor(find_runs(study)), [tmp_path / "in" / "b.nii.gz"], tmp_path / "out"))
+
+
+def test_two_inputs_for_one_mask_are_refused_by_both_names(study, tmp_path):
+    new_volume(tmp_path / "a.mha")
+    new_volume(tmp_path / "a.mhd")
+    with pytest.raises(UserError, match="a.mha and .*a.mhd would both"):
+        list(predict(Predictor(find_runs(study)), [tmp_path], tmp_path / "out"))
+
+
+def test_images_in_memory_pass_the_checks_of_files(study, tmp_path):
+    predictor = Predictor(find_runs(study))
+    image, truth = new_volume(tmp_path / "v.mha")
+    array = sitk.GetArrayFromImage(image)
+    mask = predictor.mask(sitk.JoinSeries([image]))
+    assert mask.GetSize() == image.GetSize() and mask.GetDirection() == image.GetDirection()
+    assert np.array_equal(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(predictor.mask(tmp_path / "v.mha")))
+    array[0] = np.nan
+    bad = {
+        "NaN": sitk.GetImageFromArray(array),
+        "components": sitk.Compose([image, image]),
+        "2D": image[:, :, 3],
+        "several volumes": sitk.JoinSeries([image, image]),
+    }
+    for reason, one in bad.items():
+        with pytest.raises(UserError, match=reason):
+            predictor.mask(one)
+
+
+def test_labels_of_any_size_are_written(study, tmp_path):
+    predictor = Predictor(find_runs(study))
+    for label, kind in ((255, np.uint8), (1024, np.uint16), (70000, np.uint32)):
+        predictor.channels = [str(label)]
+        new_volume(tmp_path / "v.nii.gz")
+        (done,) = predict(predictor, [tmp_path / "v.nii.gz"], tmp_path / "out")
+        written = sitk.GetArrayFromImage(sitk.ReadImage(done.mask))
+        assert set(np.unique(written)) == {0, label} and written.dtype == kind
 
 
 @pytest.mark.parametrize(

@@ -38,23 +38,41 @@ def check(
         raise typer.Exit(FAILED)
 
 
+MOST_COLUMNS = 8  # of labels; more are named in one column
+
+
 def _case_table(report: "Report") -> Table:
     labels = sorted({label for row in report.rows for label in row.voxels})
+    single = len(labels) <= MOST_COLUMNS
     table = Table(box=None, pad_edge=False)
-    table.add_column("case", no_wrap=True)
-    for title in ("shape", "spacing mm", "axes", "intensity", *(f"label {label}" for label in labels), "share"):
-        table.add_column(title, justify="right", no_wrap=True)
+    # Long ids are broken into lines: a number pushed off the screen is lost.
+    table.add_column("case", overflow="fold", min_width=12)
+    titles = [f"label {label}" for label in labels] if single else ["labels"]
+    for title in ("shape", "spacing mm", "axes", "intensity", *titles, "share"):
+        table.add_column(title, justify="right", no_wrap=title != "labels", overflow="fold")
     for row in report.rows:
+        voxels = [str(row.voxels.get(label, 0)) for label in labels] if single else [_ranges(sorted(row.voxels))]
         table.add_row(
             Text(row.case),
             " x ".join(str(size) for size in row.shape),
             " x ".join(f"{step:.2f}" for step in row.spacing),
             row.orientation,
             f"{row.low:g}..{row.high:g}",
-            *(str(row.voxels.get(label, 0)) for label in labels),
+            *voxels,
             f"{100 * row.foreground:.2f} %",
         )
     return table
+
+
+def _ranges(labels: list[int]) -> str:
+    """Numbers with runs of them joined: 1-3, 7."""
+    runs: list[list[int]] = []
+    for label in labels:
+        if runs and label == runs[-1][-1] + 1:
+            runs[-1].append(label)
+        else:
+            runs.append([label])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 @app.command()

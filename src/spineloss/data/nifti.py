@@ -64,15 +64,16 @@ def _expect_gzip(path: Path, wanted: bool) -> None:
 
 
 def _parse(path: Path, start: bytes) -> Header:
-    size = (int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big"))
-    if 348 in size and len(start) >= 348:
-        header, magic = nibabel.Nifti1Header, b"n+1"
-    elif 540 in size and len(start) >= 540:
-        header, magic = nibabel.Nifti2Header, b"n+2"
+    size = {order: int.from_bytes(start[:4], order) for order in ("little", "big")}
+    if 348 in size.values() and len(start) >= 348:
+        kind, magic, expected = nibabel.Nifti1Header, b"n+1", 348
+    elif 540 in size.values() and len(start) >= 540:
+        kind, magic, expected = nibabel.Nifti2Header, b"n+2", 540
     else:
         raise damaged(path, "it does not begin with a NIfTI header")
+    order = next(order for order, value in size.items() if value == expected)
     try:
-        parsed = header(start[: header.template_dtype.itemsize], check=False)
+        parsed = kind(start[:expected], endianness=order, check=False)
         code = parsed.get_data_dtype()
     except (HeaderDataError, ValueError, KeyError) as error:
         raise damaged(path, f"its header is damaged ({_line(error)})") from error

@@ -98,14 +98,15 @@ def _check_sizes(path: Path, fields: dict[str, str]) -> list[int]:
 def _check_geometry(path: Path, fields: dict[str, str]) -> None:
     axes = int(fields["dimension"])
     if "space directions" in fields:
+        length = _whole(path, fields, "space dimension") if "space dimension" in fields else 3
         vectors = re.findall(r"none|\([^)]*\)", fields["space directions"])
         if len(vectors) != axes:
             raise damaged(path, f"its header's `space directions` are not {axes} vectors")
         for vector in vectors:
             if vector != "none":
-                _finite(path, "space directions", vector.strip("()").split(","), 3)
+                _finite(path, "space directions", vector.strip("()").split(","), length)
         if "space origin" in fields:
-            _finite(path, "space origin", fields["space origin"].strip("()").split(","), 3)
+            _finite(path, "space origin", fields["space origin"].strip("()").split(","), length)
         if fields.get("space", "").lower() not in (*SPACES, "") and "space dimension" not in fields:
             raise refuse(path, f"its space is {ascii(fields['space'][:60])}", f"write it in one of {SPACES[::2]}")
     elif "spacings" in fields:
