@@ -4,7 +4,7 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
-from spineloss.kernels import distance_transform
+from spineloss.kernels import native
 from spineloss.kernels.distance_transform import (
     _plain,
     distance_map,
@@ -30,7 +30,7 @@ def each_way(request, monkeypatch):
     functions = None if request.param == "plain" else libraries().get(request.param)
     if functions is None and request.param != "plain":
         pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
-    monkeypatch.setattr(distance_transform, "library", lambda: functions)
+    monkeypatch.setattr(native, "library", lambda: functions)
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -82,6 +82,24 @@ def test_a_gpu_keeps_its_masks_and_finds_the_same():
 def test_no_boundary_is_zero(value):
     assert not signed_distance_map(np.full((4, 5, 6), value)).any()
     assert not distance_map(np.full((4, 5, 6), value)).any()
+
+
+def test_a_mask_of_any_bytes_and_strides_is_read_as_it_is():
+    mask = MASKS["random"]
+    expected = signed_distance_map(mask)
+    odd = (mask.astype(np.uint8) * 6).view(bool)
+    np.testing.assert_array_equal(signed_distance_map(odd), expected)
+    np.testing.assert_array_equal(signed_distance_map(mask[::-1, :, ::-1].copy()[::-1, :, ::-1]), expected)
+    maps = signed_distance_maps(torch.from_numpy(mask).permute(2, 0, 1).contiguous().permute(1, 2, 0)[None, None])
+    np.testing.assert_array_equal(maps[0, 0], expected)
+
+
+def test_a_line_is_a_mask_too():
+    np.testing.assert_allclose(signed_distance_map(np.array([1, 1, 0, 0, 0], bool), (2.0,)), [-4, -2, 2, 4, 6])
+
+
+def test_nothing_has_no_distances():
+    assert signed_distance_maps(torch.zeros(2, 1, 0, 5)).shape == (2, 1, 0, 5)
 
 
 def test_each_sample_and_channel_apart_with_its_own_spacing():

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from spineloss.kernels.native import in_threads, library
+from spineloss.kernels import native
+from spineloss.kernels.native import in_threads, is_traced, readable
 
 Unit = Literal["mm", "voxel"]
 
@@ -47,7 +48,8 @@ def signed_distance_map(mask: np.ndarray, spacing: Sequence[float] | None = None
     [[-4.0, -2.0, 2.0]]
     """
     steps = (1.0,) * mask.ndim if spacing is None else tuple(float(step) for step in spacing)
-    return signed_distance_maps(torch.from_numpy(np.asarray(mask, dtype=bool))[None, None], steps)[0, 0].numpy()
+    masks = torch.from_numpy(np.ascontiguousarray(mask, dtype=bool))[None, None]
+    return signed_distance_maps(masks, steps)[0, 0].numpy()
 
 
 def signed_distance_maps(
@@ -65,7 +67,9 @@ def signed_distance_maps(
     hard = masks.detach() > 0.5
     steps = torch.ones(hard.ndim - 2) if spacing is None else torch.as_tensor(spacing)
     rows = steps.double().expand(len(hard), hard.ndim - 2).tolist()
-    if hard.device.type != "cpu" or library() is None:
+    if not hard.numel():
+        return torch.zeros(hard.shape, device=hard.device)
+    if is_traced() or native.library() is None or not readable(hard) or hard.ndim > 5:
         return torch.stack([_plain(sample, row) for sample, row in zip(hard, rows, strict=True)])
     each_channel = [row for row in rows for _ in range(hard.shape[1])]
     return _by_library(hard.flatten(0, 1), each_channel).view(hard.shape)
@@ -78,8 +82,8 @@ def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]]) -> tor
     """Signed distance maps of (N, *spatial) booleans."""
     masks = masks.contiguous()
     found = torch.empty(masks.shape)
-    if masks.ndim == 3:  # an image is a volume of one plane
-        masks, spacings = masks[:, None], [(1.0, *spacing) for spacing in spacings]
+    flat = (1,) * (4 - masks.ndim)  # an image is a volume of one plane
+    masks, spacings = masks.view(len(masks), *flat, *masks.shape[1:]), [(*flat, *spacing) for spacing in spacings]
     _fill(masks, spacings, found.view(masks.shape))
     return found
 
@@ -89,20 +93,20 @@ def _fill(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.T
     padded = -(-width // LANES) * LANES
     field = torch.empty(len(masks), depth, height, padded)
 
-    def room() -> torch.Tensor:
+    def scratch() -> torch.Tensor:
         return torch.empty(3 * max(depth, height) * LANES)
 
     def planes(volume: int, first: int, last: int) -> None:
-        mask, to, line = masks[volume, first:last], field[volume, first:last], room()
+        mask, to, line = masks[volume, first:last], field[volume, first:last], scratch()
         _, y, x = spacings[volume]
-        library().spineloss_distance_planes(
+        native.library().spineloss_distance_planes(
             mask.data_ptr(), last - first, height, width, padded, y, x, line.data_ptr(), to.data_ptr()
         )
 
     def across_planes(volume: int, first: int, last: int) -> None:
-        line, z = room(), spacings[volume][0]
+        line, z = scratch(), spacings[volume][0]
         sizes = (depth, height, width, padded, first, last)
-        library().spineloss_distance_depth(
+        native.library().spineloss_distance_depth(
             field[volume].data_ptr(), *sizes, z, line.data_ptr(), out[volume].data_ptr()
         )
 

@@ -1,12 +1,11 @@
-"""The compiled library of `c/`, built when spineloss is installed and absent where there was no compiler."""
+"""The compiled library of `c/`: built when spineloss is installed, absent where there was no compiler."""
 
 import ctypes
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +13,14 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+HERE = Path(__file__).parent
 MEMBER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)  # what a thread of a team is called with
-POINTER, INT, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctypes.c_float
-VOXELS = [POINTER, POINTER, INT, POINTER, LONG, INT, POINTER, INT]
+POINTER, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS = {
-    "spineloss_sums": [*VOXELS, POINTER],
-    "spineloss_gradient": [*VOXELS, POINTER, POINTER],
-    "spineloss_field_sum": [POINTER, POINTER, POINTER, POINTER, FLOAT, LONG, POINTER],
-    "spineloss_field_slope": [POINTER, POINTER, POINTER, POINTER, FLOAT, LONG, FLOAT, POINTER],
+    "spineloss_sums": [POINTER, LONG, LONG, LONG, POINTER],
+    "spineloss_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
+    "spineloss_weighted_sums": [POINTER, LONG, LONG, LONG, POINTER],
+    "spineloss_weighted_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
     "spineloss_distance_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER],
     "spineloss_distance_depth": [POINTER, LONG, LONG, LONG, LONG, LONG, LONG, FLOAT, POINTER, POINTER],
 }
@@ -30,9 +29,8 @@ ARGUMENTS = {
 @cache
 def libraries() -> dict[int, SimpleNamespace]:
     """The functions of the C files, by how many floats their vectors hold: those that this processor can run."""
-    for suffix in EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"library{suffix}")
-        if path.exists():
+    for path in sorted(HERE.glob("library.*")):
+        with suppress(OSError, AttributeError):  # built for another platform, or from older sources
             compiled = ctypes.CDLL(str(path))
             widest = compiled.spineloss_lanes()
             return {lanes: _functions(compiled, lanes) for lanes in (4, 8, 16) if lanes <= widest}
@@ -52,56 +50,27 @@ def library() -> SimpleNamespace | None:
     return max(libraries().items(), default=(0, None))[1]
 
 
-CHUNK = 1 << 18  # voxels a thread takes at a time
-SMALL = 1 << 13  # voxels below which a call into the library costs more than it saves
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A part of one row (a sample's channel) of a batch, its first voxel counted over the whole batch."""
-
-    row: int
-    first: int
-    voxels: int
-
-    def of(self, volume: torch.Tensor) -> int:
-        """Where the part begins in a contiguous batch."""
-        return volume.data_ptr() + self.first * volume.element_size()
-
-
-def chunks_of(volume: torch.Tensor) -> list[Chunk]:
-    """The parts of an (N, C, *spatial) batch, each row cut alike on any number of threads."""
-    voxels = volume[0, 0].numel()
-    return [
-        Chunk(row, row * voxels + start, min(CHUNK, voxels - start))
-        for row in range(volume.shape[0] * volume.shape[1])
-        for start in range(0, voxels, CHUNK)
-    ]
-
-
-def takes(logits: torch.Tensor, *others: torch.Tensor) -> bool:
-    """Whether the library is there and is made for these logits, and the others are constants."""
+def readable(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is memory that C can read: on the CPU, strided, and under no transform of `torch.func`."""
     return (
-        logits.device.type == "cpu"
-        and logits.dtype in (torch.float32, torch.float16, torch.bfloat16)
-        and logits.numel() >= SMALL
-        and not any(other.requires_grad for other in others)
-        and not _transformed(logits)
-        and library() is not None
+        tensor.device.type == "cpu"
+        and tensor.layout is torch.strided
+        and type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
+        and not tensor.is_quantized
+        and not tensor.is_neg()
+        and not tensor._is_zerotensor()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and forward_ad.unpack_dual(tensor).tangent is None
     )
 
 
-def _transformed(tensor: torch.Tensor) -> bool:
-    """Whether the tensor is traced, vectorised or carries a tangent: then only plain operations will do."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-        or forward_ad.unpack_dual(tensor).tangent is not None
-    )
+def is_traced() -> bool:
+    """Whether the operations are being recorded, in place of done."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def in_threads(work: Callable[..., None], *arguments: Sequence[Any]) -> None:
-    """Call `work` with each row of arguments, on as many threads as PyTorch uses; C lets go of the interpreter."""
+    """Call `work` with each row of arguments, on as many threads as PyTorch uses; C releases the interpreter."""
     rows = deque(zip(*arguments, strict=True))
     threads = min(torch.get_num_threads(), len(rows))
     errors: list[BaseException] = []
@@ -115,25 +84,31 @@ def in_threads(work: Callable[..., None], *arguments: Sequence[Any]) -> None:
                 except BaseException as error:  # none may leave a thread of C
                     errors.append(error)
 
-    if threads > 1 and (team := _team()):
-        team(MEMBER(take), None, threads, 0)
+    if threads > 1:
+        _start(take, threads)
     else:
         take()
     if errors:
         raise errors[0]
 
 
+def _start(take: Callable[[Any], None], threads: int) -> None:
+    if team := _team():
+        team(MEMBER(take), None, threads, 0)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(take, range(threads)))
+
+
 @cache
 def _team() -> Any:
-    """PyTorch's own OpenMP threads, or none where it has no such: threads of ours would compete with them.
+    """PyTorch's own threads, or None where its OpenMP is not GNU's or compatible with it.
 
-    They spin for a while after each of PyTorch's operations, and a second team waits for the cores meanwhile.
+    They spin for a while after each of PyTorch's operations, and other threads would wait for the cores meanwhile.
     """
     for path in (Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"):
-        try:
+        with suppress(OSError, AttributeError):
             team = ctypes.CDLL(str(path)).GOMP_parallel
-        except (OSError, AttributeError):
-            continue
-        team.argtypes, team.restype = [MEMBER, POINTER, ctypes.c_uint, ctypes.c_uint], None
-        return team
+            team.argtypes, team.restype = [MEMBER, POINTER, ctypes.c_uint, ctypes.c_uint], None
+            return team
     return None

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import distributed
 
-from spineloss.kernels.native import Chunk, chunks_of, in_threads, library, takes
+from spineloss.kernels.compiled_sums import compiled_sums
+from spineloss.kernels.passes import MOST_GAMMAS, takes
 from spineloss.kernels.plain_sums import COLUMNS, Activation, plain_sums
 
 Over = Literal["sample", "batch", "world"]
-MOST_GAMMAS = 8  # of one pass of the library
 
 
 @dataclass(frozen=True)
@@ -106,117 +106,8 @@ def sums_of(
         The sums, float32 at least, differentiable in the logits, twice too.
     """
     gammas = tuple(sorted(set(gammas)))
-    plain = (
-        mask is not None or activation == "softmax" or target.shape != logits.shape or len(gammas) > MOST_GAMMAS
-    )
-    if plain or not takes(logits, target):
-        sums = plain_sums(logits, target, mask, activation=activation, ignore=ignore, gammas=gammas).unbind(2)
-    else:
-        sums = _compiled(logits, target, gammas)
+    fast = takes(logits, target, mask) and len(gammas) <= MOST_GAMMAS
+    sums = (compiled_sums if fast else plain_sums)(
+        logits, target, mask, activation=activation, ignore=ignore, gammas=gammas
+    ).unbind(2)
     return Sums(*sums[: len(COLUMNS)], dict(zip(gammas, sums[len(COLUMNS) :], strict=True)))
-
-
-def _compiled(logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> list[torch.Tensor]:
-    columns = _Compiled.apply(logits, target, gammas).unbind(2)
-    overlap, predicted, true, *entropies = (columns[column] for column in _columns(gammas))
-    counted = torch.full_like(true, target[0, 0].numel())
-    lowest, highest = target.aminmax()
-    outside = counted * ~((lowest >= 0) & (highest <= 1))
-    return [counted, outside, overlap, predicted, true, torch.full_like(true, torch.nan), *entropies]
-
-
-def _columns(gammas: tuple[float, ...]) -> list[int]:
-    """Which of the library's sums are asked for; they are overlap, predicted, true, entropy, focal entropies."""
-    focal = sum(gamma != 0 for gamma in gammas)
-    return [*range(4 if 0.0 in gammas else 3), *range(4, 4 + focal)]
-
-
-class _Compiled(torch.autograd.Function):
-    """The library's sums; their gradient by another pass of it, or by plain operations if it is derived again."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...]) -> torch.Tensor:
-        ctx.save_for_backward(logits, target)
-        ctx.gammas = gammas
-        # Overlap alone is as quickly found again as fetched from memory.
-        ctx.tails = _room(logits) if gammas and ctx.needs_input_grad[0] else None
-        return _compiled_sums(logits, target, gammas, ctx.tails)
-
-    @staticmethod
-    def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        logits, target = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient must be differentiable itself
-            sums = plain_sums(logits, target, gammas=ctx.gammas)[..., [2, 3, 4, *range(6, 6 + len(ctx.gammas))]]
-            weights = weights[..., _columns(ctx.gammas)]
-            (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
-        else:
-            tails, ctx.tails = ctx.tails, None  # the gradient takes their room, so they serve once
-            gradient = _compiled_gradient(logits, target, ctx.gammas, tails, weights)
-        return gradient, None, None
-
-
-def _room(logits: torch.Tensor) -> torch.Tensor:
-    """For one float a voxel."""
-    return torch.empty_like(logits, dtype=torch.float32, memory_format=torch.contiguous_format)
-
-
-def _compiled_sums(
-    logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], tails: torch.Tensor | None
-) -> torch.Tensor:
-    """Sums of the library, (N, C, 4 + focal gammas); into `tails` what spares their gradient exponentials."""
-    volumes = _Volumes(logits, target, gammas, tails)
-    partial = torch.empty(len(volumes.chunks), 4 + len(volumes.focal), dtype=torch.float64)
-
-    def add(number: int, chunk: Chunk) -> None:
-        library().spineloss_sums(*volumes.arguments(chunk), partial[number].data_ptr())
-
-    in_threads(add, range(len(volumes.chunks)), volumes.chunks)
-    # Added in the order of the chunks: the same digits on any number of threads.
-    return partial.view(*logits.shape[:2], -1, partial.shape[1]).sum(2).float()
-
-
-def _compiled_gradient(
-    logits: torch.Tensor,
-    target: torch.Tensor,
-    gammas: tuple[float, ...],
-    tails: torch.Tensor | None,
-    weights: torch.Tensor,
-) -> torch.Tensor:
-    volumes = _Volumes(logits, target, gammas, tails)
-    rows = weights.float().flatten(0, 1).contiguous()
-    gradient = _room(logits) if tails is None else tails
-
-    def slope(chunk: Chunk) -> None:
-        weights = rows[chunk.row].data_ptr()
-        library().spineloss_gradient(*volumes.arguments(chunk), weights, chunk.of(gradient))
-
-    in_threads(slope, volumes.chunks)
-    return gradient.to(logits.dtype)
-
-
-class _Volumes:
-    """A batch as the library takes it: float logits, float or byte targets, the gammas, and the tails if any."""
-
-    def __init__(
-        self, logits: torch.Tensor, target: torch.Tensor, gammas: tuple[float, ...], tails: torch.Tensor | None
-    ) -> None:
-        bytewise = target.dtype in (torch.bool, torch.uint8)
-        self.logits = logits.detach().float().contiguous()
-        self.target = (target if bytewise else target.float()).contiguous()
-        self.tails = tails
-        self.entropy = 0.0 in gammas
-        self.focal = torch.tensor([gamma for gamma in gammas if gamma != 0], dtype=torch.float32)
-        self.chunks = chunks_of(logits)
-
-    def arguments(self, chunk: Chunk) -> tuple[int | None, ...]:
-        """What both functions of the library are called with first."""
-        return (
-            chunk.of(self.logits),
-            chunk.of(self.target),
-            self.target.dtype == torch.float32,
-            None if self.tails is None else chunk.of(self.tails),
-            chunk.voxels,
-            self.entropy,
-            self.focal.data_ptr(),
-            len(self.focal),
-        )

@@ -1,11 +1,10 @@
 """Sums over the voxels weighted by a map: all that distance losses read, from one pass."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from spineloss.kernels.native import Chunk, chunks_of, in_threads, library, takes
+from spineloss.kernels.passes import Pass, takes
 from spineloss.kernels.plain_sums import Activation, probabilities_of, volumes_of
 
 
@@ -16,11 +15,11 @@ def weighted_sum(
 
     Args:
         logits: (N, C, *spatial), any floating type.
-        weights: W, (N, C, *spatial); constant.
+        weights: W, (N, C, *spatial); constant. Where it is 0, the logits do not matter.
         activation: `sigmoid` or `softmax`.
     """
-    if activation == "sigmoid" and takes(logits, weights):
-        return _Compiled.apply(logits, None, weights)
+    if takes(logits, weights=weights):
+        return _Compiled.apply(logits, None, weights, activation)
     return _plain(logits, None, weights, activation)
 
 
@@ -32,66 +31,48 @@ def weighted_error_sum(
     Args:
         logits: (N, C, *spatial), any floating type.
         target: volumes (N, C, *spatial) in [0, 1] or labels (N, *spatial).
-        weights: W, (N, C, *spatial); constant.
+        weights: W, (N, C, *spatial); constant. Where it is 0, neither logits nor target matter.
         activation: `sigmoid` or `softmax`.
     """
-    if activation == "sigmoid" and target.shape == logits.shape and takes(logits, target, weights):
-        return _Compiled.apply(logits, target, weights)
+    if takes(logits, target, weights=weights):
+        return _Compiled.apply(logits, target, weights, activation)
     return _plain(logits, target, weights, activation)
 
 
 def _plain(
     logits: torch.Tensor, target: torch.Tensor | None, weights: torch.Tensor, activation: Activation
 ) -> torch.Tensor:
-    values = probabilities_of(logits, activation)
+    counted = (weights != 0).any(1, keepdim=True)
+    values = probabilities_of(torch.where(counted, logits, 0.0), activation)
     if target is not None:
         values = (values - volumes_of(target, values)).square()
+    values = torch.where(weights != 0, values, 0.0)
     return (values * weights.to(values.dtype)).flatten(2).sum(2)
 
 
 class _Compiled(torch.autograd.Function):
-    """The sum by the compiled pass; its gradient by another, or by plain operations if it is derived again."""
+    """The library's sum; its gradient by another pass, or by plain operations if it is to be differentiated."""
 
     @staticmethod
     def forward(
-        ctx: Any, logits: torch.Tensor, target: torch.Tensor | None, weights: torch.Tensor
+        ctx: Any,
+        logits: torch.Tensor,
+        target: torch.Tensor | None,
+        weights: torch.Tensor,
+        activation: Activation,
     ) -> torch.Tensor:
         ctx.save_for_backward(logits, target, weights)
-        volumes = _floats([logits, target, weights])
-        chunks = chunks_of(logits)
-        partial = torch.empty(len(chunks), dtype=torch.float64)
-
-        def add(number: int, chunk: Chunk) -> None:
-            to = partial[number].data_ptr()
-            library().spineloss_field_sum(*_pointers(volumes, chunk), 1.0, chunk.voxels, to)
-
-        in_threads(add, range(len(chunks)), chunks)
-        # Added in the order of the chunks: the same digits on any number of threads.
-        return partial.view(*logits.shape[:2], -1).sum(2).float()
+        ctx.activation = activation
+        volumes = Pass(logits, target, weights=weights, activation=activation)
+        return volumes.sums("spineloss_weighted_sums", 1).squeeze(2)
 
     @staticmethod
     def backward(ctx: Any, slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        logits = ctx.saved_tensors[0]
-        if torch.is_grad_enabled():  # the gradient must be differentiable itself
-            sums = _plain(*ctx.saved_tensors, "sigmoid")
+        logits, target, weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            sums = _plain(logits, target, weights, ctx.activation)
             (gradient,) = torch.autograd.grad(sums, logits, slopes, create_graph=True)
-            return gradient, None, None
-        volumes, rows = _floats(ctx.saved_tensors), slopes.flatten().tolist()
-        gradient = torch.empty(logits.shape)
-
-        def slope(chunk: Chunk) -> None:
-            pointers, to = _pointers(volumes, chunk), chunk.of(gradient)
-            library().spineloss_field_slope(*pointers, 1.0, chunk.voxels, rows[chunk.row], to)
-
-        in_threads(slope, chunks_of(logits))
-        return gradient.to(logits.dtype), None, None
-
-
-def _floats(volumes: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
-    """Logits, target and weights; the library adds a second map of weights, which is zero, to an error's."""
-    made = [None if volume is None else volume.detach().float().contiguous() for volume in volumes]
-    return [*made, None if made[1] is None else torch.zeros_like(made[2])]
-
-
-def _pointers(volumes: Sequence[torch.Tensor | None], chunk: Chunk) -> list[int | None]:
-    return [None if volume is None else chunk.of(volume) for volume in volumes]
+        else:
+            volumes = Pass(logits, target, weights=weights, activation=ctx.activation)
+            gradient = volumes.gradient("spineloss_weighted_gradient", slopes.unsqueeze(2))
+        return gradient, None, None, None

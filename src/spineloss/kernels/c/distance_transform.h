@@ -45,13 +45,13 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
     for (int count = 1; count;) {
         range r = waiting[--count];
         int middle = (r.top + r.bottom) / 2;
-        vec best = all(2 * FAR);
+        vec best = splat(2 * FAR);
         bits at = {0};
         for (int j = r.low; j <= r.high; j++) {
             float step = spacing * (float)(middle - j);
             vec squared = field[j] + step * step;
             bits better = squared < best;
-            best = choose(better, squared, best);
+            best = blend(better, squared, best);
             at = (better & j) | (~better & at);
         }
         nearest[middle] = best;
@@ -62,16 +62,16 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
     }
 }
 
-/* A vector of lines of the signed field, `stride` floats from voxel to voxel, in place. `room` holds three lines. */
-INLINE void across(float *field, int length, int64_t stride, float spacing, vec *room) {
-    vec *own = room, *side = room + length, *nearest = room + 2 * length;
+/* A vector of lines of the signed field, `stride` floats from voxel to voxel, in place. `scratch` holds three lines. */
+INLINE void across(float *field, int length, int64_t stride, float spacing, vec *scratch) {
+    vec *own = scratch, *side = scratch + length, *nearest = scratch + 2 * length;
     for (int i = 0; i < length; i++) own[i] = load(field + i * stride);
     for (float sign = -1; sign <= 1; sign += 2) {
         int first = length, last = -1;
         for (int i = 0; i < length; i++) {
             vec value = own[i] * sign;
             bits here = value > 0.0f;
-            side[i] = choose(here, value, all(0.0f));
+            side[i] = blend(here, value, splat(0.0f));
             if (!least(here)) continue;
             first = lesser(first, i);
             last = i;
@@ -80,14 +80,14 @@ INLINE void across(float *field, int length, int64_t stride, float spacing, vec 
         along_lines(side, first, last, length, spacing, nearest);
         for (int i = first; i <= last; i++) {
             vec old = load(field + i * stride);
-            store(field + i * stride, choose(own[i] * sign > 0.0f, nearest[i] * sign, old));
+            store(field + i * stride, blend(own[i] * sign > 0.0f, nearest[i] * sign, old));
         }
     }
 }
 
 /* Planes of a mask, along their rows and then their columns, into `field`, whose rows are padded to whole vectors. */
 void KERNEL(spineloss_distance_planes)(const uint8_t *mask, int64_t planes, int64_t height, int64_t width,
-                                               int64_t padded, float spacing_y, float spacing_x, float *room,
+                                               int64_t padded, float spacing_y, float spacing_x, float *scratch,
                                                float *field) {
     for (int64_t plane = 0; plane < planes; plane++, mask += height * width, field += height * padded) {
         for (int64_t y = 0; y < height; y++) {
@@ -95,7 +95,7 @@ void KERNEL(spineloss_distance_planes)(const uint8_t *mask, int64_t planes, int6
             for (int64_t x = width; x < padded; x++) field[y * padded + x] = FAR;
         }
         if (!memchr(mask, !mask[0], height * width)) continue; /* nothing is near */
-        for (int64_t x = 0; x < padded; x += LANES) across(field + x, (int)height, padded, spacing_y, (vec *)room);
+        for (int64_t x = 0; x < padded; x += LANES) across(field + x, (int)height, padded, spacing_y, (vec *)scratch);
     }
 }
 
@@ -103,10 +103,10 @@ void KERNEL(spineloss_distance_planes)(const uint8_t *mask, int64_t planes, int6
    is no other label the distance is 0. */
 void KERNEL(spineloss_distance_depth)(float *field, int64_t depth, int64_t height, int64_t width,
                                               int64_t padded, int64_t first, int64_t last, float spacing_z,
-                                              float *room, float *out) {
+                                              float *scratch, float *out) {
     for (int64_t y = first; y < last; y++) {
         for (int64_t x = 0; depth > 1 && x < padded; x += LANES)
-            across(field + y * padded + x, (int)depth, height * padded, spacing_z, (vec *)room);
+            across(field + y * padded + x, (int)depth, height * padded, spacing_z, (vec *)scratch);
         for (int64_t z = 0; z < depth; z++) {
             const float *squared = field + (z * height + y) * padded;
             float *to = out + (z * height + y) * width;

@@ -1,29 +1,30 @@
-/* Elementary functions of vectors, to a few units in the last place. */
+/* Elementary functions of vectors, to a few units in the last place. NaN in, NaN out. */
 #pragma once
 #include "vectors.h"
 
-/* exp(x) for x < 88; below -87, where it would be no normal float, exp(-87). */
+/* exp(x) for x < 88; 0 below -87, where the result would soon be no normal number. */
 INLINE vec exponential(vec x) {
-    const vec magic = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = larger(all(-87.0f), x);
-    vec shifted = x * 1.44269504088896341f + magic;
+    /* Adding 1.5 * 2^23 rounds to an integer; with 127 more, that integer is the exponent of a float. */
+    const vec magic = splat(12582912.0f + 127);
+    bits tiny = x < -87.0f;
+    vec shifted = vmax(splat(-87.0f), x) * 1.44269504088896341f + magic;
     vec n = shifted - magic;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec series = all(1.384364428e-3f); /* minimax of degree 6: 2e-9 */
+    vec series = splat(1.384364428e-3f); /* minimax of degree 6: 2e-9 */
     series = series * r + 8.374163482e-3f;
     series = series * r + 4.166800258e-2f;
     series = series * r + 1.666643117e-1f;
     series = series * r + 4.999999421e-1f;
     series = series * r + 1.0f;
     series = series * r + 1.0f;
-    /* times 2^n: the integer is in the lowest bits of `shifted`, an exponent above 23 others */
-    return (vec)((bits)series + ((bits)shifted << 23));
+    vec power = (vec)((bits)shifted << 23); /* 2^n */
+    return keep(~tiny, series * power);
 }
 
 /* 2 artanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3 */
 INLINE vec twice_artanh(vec s) {
     vec q = s * s;
-    vec series = all(2.0f / 15);
+    vec series = splat(2.0f / 15);
     series = series * q + 2.0f / 13;
     series = series * q + 2.0f / 11;
     series = series * q + 2.0f / 9;
@@ -36,38 +37,53 @@ INLINE vec twice_artanh(vec s) {
 
 /* log(x) for normal x > 0 */
 INLINE vec logarithm(vec x) {
-    bits exponent = (((bits)x - 0x3f3504f3) >> 23); /* mantissas from sqrt(1/2) to sqrt(2) */
+    bits exponent = ((bits)x - 0x3f3504f3) >> 23; /* mantissas from sqrt(1/2) to sqrt(2) */
     vec mantissa = (vec)((bits)x - (exponent << 23));
     vec n = __builtin_convertvector(exponent, vec);
-    return n * 0.693147180559945f + twice_artanh((mantissa - 1.0f) / (mantissa + 1.0f));
+    vec nan = x - x; /* or else 0: the bits of NaN would pass for a number */
+    return n * 0.693147180559945f + twice_artanh((mantissa - 1.0f) / (mantissa + 1.0f)) + nan;
 }
 
-/* All that is ever asked of p = sigmoid(x) follows from the tail of x, with no more exponential or division, and is
-   exact near 0 and near 1: the smaller of p and 1 - p, exp(-|x|) / (1 + exp(-|x|)), with the sign of x. */
+/* -log(1 - t) for 0 <= t <= 1/2, by a minimax polynomial of degree 9: 2e-8 */
+INLINE vec minus_log1m(vec t) {
+    vec series = splat(1.414549124f);
+    series = series * t - 1.639592505f;
+    series = series * t + 1.208716306f;
+    series = series * t - 1.809532718e-1f;
+    series = series * t + 2.6369116e-1f;
+    series = series * t + 2.436825819e-1f;
+    series = series * t + 3.336321221e-1f;
+    series = series * t + 4.999952172e-1f;
+    series = series * t + 1.0f;
+    return series * t;
+}
+
+/* 1 - exp(-c) for c >= 0; never 0, so that its logarithm is finite */
+INLINE vec wrongness(vec c) {
+    vec series = splat(-1.0f / 720);
+    series = series * c + 1.0f / 120;
+    series = series * c - 1.0f / 24;
+    series = series * c + 1.0f / 6;
+    series = series * c - 0.5f;
+    series = series * c + 1.0f;
+    return blend(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
+}
+
+/* A sigmoid p = 1 / (1 + exp(-x)) by its tail: the smaller of p and 1 - p, exp(-|x|) / (1 + exp(-|x|)), with the sign
+   of x. All else follows from it without another exponential or division, and is exact near 0 and near 1. */
 INLINE vec tail_of(vec x) {
     vec e = exponential((vec)((bits)x | SIGN));
     return (vec)((bits)(e / (1.0f + e)) | ((bits)x & SIGN));
 }
 
-/* The surer answer, 0 or 1, whose distance from p the tail is. */
-INLINE vec answer_of(vec tail) { return (vec)(~((bits)tail >> 31) & (bits)all(1.0f)); }
+/* p rounded to 0 or 1: the tail is its distance from p */
+INLINE vec rounded_of(vec tail) { return (vec)(~((bits)tail >> 31) & (bits)splat(1.0f)); }
 
 /* p */
-INLINE vec probability_of(vec tail) { return answer_of(tail) - tail; }
+INLINE vec probability_of(vec tail) { return rounded_of(tail) - tail; }
 
 /* p (1 - p) */
 INLINE vec steepness_of(vec tail) { return absolute(tail) - tail * tail; }
 
-/* log(1 + exp(-|x|)) = -log(1 - |tail|), by a minimax polynomial of degree 9: 2e-8 */
-INLINE vec log1p_of(vec tail) {
-    vec m = absolute(tail), series = all(1.414549124f);
-    series = series * m - 1.639592505f;
-    series = series * m + 1.208716306f;
-    series = series * m - 1.809532718e-1f;
-    series = series * m + 2.6369116e-1f;
-    series = series * m + 2.436825819e-1f;
-    series = series * m + 3.336321221e-1f;
-    series = series * m + 4.999952172e-1f;
-    series = series * m + 1.0f;
-    return series * m;
-}
+/* log(1 + exp(-|x|)) */
+INLINE vec log1p_of(vec tail) { return minus_log1m(absolute(tail)); }

@@ -1,4 +1,4 @@
 /* Every function of the library, for vectors of LANES floats. */
 #include "distance_transform.h"
-#include "weighted_sums.h"
 #include "voxel_sums.h"
+#include "weighted_sums.h"

@@ -5,5 +5,6 @@
 #define LANES 8
 #define SMALLER _mm256_min_ps
 #define LARGER _mm256_max_ps
+#define BLEND(where, yes, no) _mm256_blendv_ps(no, yes, (vec)(where))
 #include "kernels.h"
 #endif

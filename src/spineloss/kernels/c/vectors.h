@@ -1,32 +1,38 @@
-/* The compiler's own vectors, of LANES floats: whoever includes this says how many, just what a register holds.
+/* The compiler's own vectors, of LANES floats. The file that includes this one defines LANES: what a register holds.
    Vectors of another size are spilled to memory, and were measured ten times slower. */
 #pragma once
 #include <stdint.h>
 #include <string.h>
 
-#define BLOCK (64 * LANES) /* voxels: a lane of floats adds up 64 of them, doubles do beyond it */
-#define SIGN INT32_MIN /* the bit */
+#define BLOCK (64 * LANES) /* voxels: a lane of floats adds up 64 of them, doubles add up the blocks */
+#define SIGN INT32_MIN     /* the bit */
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t bits __attribute__((vector_size(4 * LANES)));
 
-INLINE vec all(float value) { return (vec){0} + value; }
-INLINE vec choose(bits where, vec yes, vec no) { return (vec)((where & (bits)yes) | (~where & (bits)no)); }
+INLINE vec splat(float value) { return (vec){0} + value; }
+#ifdef BLEND
+INLINE vec blend(bits where, vec yes, vec no) { return BLEND(where, yes, no); }
+#else
+INLINE vec blend(bits where, vec yes, vec no) { return (vec)((where & (bits)yes) | (~where & (bits)no)); }
+#endif
+INLINE vec keep(bits where, vec x) { return (vec)(where & (bits)x); } /* x there, 0 elsewhere */
 INLINE vec absolute(vec x) { return (vec)((bits)x & 0x7fffffff); }
 INLINE vec load(const float *from) { vec v; memcpy(&v, from, sizeof v); return v; }
+INLINE bits load_bits(const int32_t *from) { bits v; memcpy(&v, from, sizeof v); return v; }
 INLINE void store(float *to, vec v) { memcpy(to, &v, sizeof v); }
 
-/* Where either is no number, b. The compiler makes no one instruction of the plain form. */
+/* Where either is NaN, b. The compiler makes no single instruction of the portable form. */
 #ifdef SMALLER
-INLINE vec smaller(vec a, vec b) { return SMALLER(a, b); }
-INLINE vec larger(vec a, vec b) { return LARGER(a, b); }
+INLINE vec vmin(vec a, vec b) { return SMALLER(a, b); }
+INLINE vec vmax(vec a, vec b) { return LARGER(a, b); }
 #else
-INLINE vec smaller(vec a, vec b) { return choose(a < b, a, b); }
-INLINE vec larger(vec a, vec b) { return choose(a > b, a, b); }
+INLINE vec vmin(vec a, vec b) { return blend(a < b, a, b); }
+INLINE vec vmax(vec a, vec b) { return blend(a > b, a, b); }
 #endif
 
-/* A function of the library, by a name for each width. */
+/* The name of a library function, which is compiled once for each width of vectors. */
 #define JOIN(name, lanes) name##_##lanes
 #define NAMED(name, lanes) JOIN(name, lanes)
 #define KERNEL(name) NAMED(name, LANES)

@@ -1,103 +1,67 @@
-/* Sums of predictions weighed by distance maps, and their gradient: one pass each. */
-#include "functions.h"
+/* Sums over voxels of p w, or of (p - y)^2 w where there is a target, w being a map of weights, and their gradient: one
+   pass each. */
+#include "sigmoid_sums.h"
+#include "softmax_sums.h"
 
-
+/* p and p - y of a class (or p twice without a target), and how fast p grows with its own logit. */
 typedef struct {
-    const float *first, *second; /* distance maps */
-    float power;
-} fields;
+    vec p, error, steepness;
+} prediction;
 
-/* |d|^power */
-INLINE vec powered(vec d, float power) {
-    if (power == 2.0f) return d * d;
-    vec size = absolute(d);
-    return choose(size > 0.0f, exponential(logarithm(size + 1e-30f) * power), all(power == 0.0f ? 1.0f : 0.0f));
-}
-
-INLINE vec weight_of(fields f, int64_t at) {
-    return powered(load(f.first + at), f.power) + powered(load(f.second + at), f.power);
-}
-
-/* p d */
-INLINE vec boundary_of(vec x, vec y, fields f, int64_t at) {
-    (void)y;
-    return probability_of(tail_of(x)) * load(f.first + at);
-}
-
-INLINE vec boundary_slope(vec x, vec y, fields f, int64_t at) {
-    (void)y;
-    return steepness_of(tail_of(x)) * load(f.first + at);
-}
-
-/* (p - y)^2 (|d|^power + |e|^power) */
-INLINE vec error_of(vec x, vec y, fields f, int64_t at) {
-    vec error = probability_of(tail_of(x)) - y;
-    return error * error * weight_of(f, at);
-}
-
-INLINE vec error_slope(vec x, vec y, fields f, int64_t at) {
-    vec tail = tail_of(x);
-    return 2.0f * (probability_of(tail) - y) * steepness_of(tail) * weight_of(f, at);
-}
-
-typedef vec (*term)(vec, vec, fields, int64_t);
-
-/* The last, incomplete vector, in room of its own. */
-typedef struct {
-    float logits[LANES], target[LANES], first[LANES], second[LANES];
-} rest;
-
-INLINE fields copy_rest(rest *r, const float *logits, const float *target, fields f, int64_t at, int64_t voxels) {
-    size_t bytes = sizeof(float) * (voxels - at);
-    memset(r, 0, sizeof *r);
-    memcpy(r->logits, logits + at, bytes);
-    memcpy(r->target, target + at, bytes);
-    memcpy(r->first, f.first + at, bytes);
-    memcpy(r->second, f.second + at, bytes);
-    return (fields){r->first, r->second, f.power};
-}
-
-INLINE double sum(term of, const float *logits, const float *target, fields f, int64_t voxels) {
-    double total = 0;
-    for (int64_t block = 0; block < voxels; block += BLOCK) {
-        vec values = {0};
-        int64_t end = block + BLOCK < voxels ? block + BLOCK : voxels, at = block;
-        for (; at + LANES <= end; at += LANES) values += of(load(logits + at), load(target + at), f, at);
-        for (int i = 0; i < LANES; i++) total += values[i];
-        if (at == end) continue;
-        rest r;
-        fields left = copy_rest(&r, logits, target, f, at, end);
-        values = of(load(r.logits), load(r.target), left, 0);
-        for (int i = 0; i < end - at; i++) total += values[i];
+INLINE prediction prediction_of(const tile *t, const softmax *s, const batch *b, int c, int at) {
+    vec y = splat(0.0f);
+    if (b->target) y = target_of(t, t->labelled, c, at);
+    if (b->softmax) {
+        vec p = softmax_probability(s, t, c, at);
+        return (prediction){p, p - y, p};
     }
-    return total;
+    vec tail = tail_of(load(t->logits + c * t->stride + at));
+    return (prediction){probability_of(tail), (rounded_of(tail) - y) - tail, steepness_of(tail)};
 }
 
-INLINE void slopes(term of, const float *logits, const float *target, fields f, int64_t voxels, float weight,
-                   float *out) {
-    int64_t at = 0;
-    for (; at + LANES <= voxels; at += LANES)
-        store(out + at, of(load(logits + at), load(target + at), f, at) * weight);
-    if (at == voxels) return;
-    rest r;
-    fields left = copy_rest(&r, logits, target, f, at, voxels);
-    vec values = of(load(r.logits), load(r.target), left, 0) * weight;
-    memcpy(out + at, &values, sizeof(float) * (voxels - at));
+/* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
+void KERNEL(spineloss_weighted_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
+    tile t;
+    softmax s;
+    for (int64_t at = first; at < last; at += tile_size(b)) {
+        open_tile(&t, b, sample, at, last);
+        if (b->softmax) open_softmax(&s, &t, b);
+        for (int c = 0; c < t.classes; c++) {
+            vec sum = splat(0.0f);
+            for (int i = 0; i < t.voxels; i += LANES) {
+                prediction of = prediction_of(&t, &s, b, c, i);
+                vec w = load(t.map + c * t.map_stride + i);
+                sum += keep(w != 0.0f, w * (b->target ? of.error * of.error : of.p));
+            }
+            for (int i = 0; i < LANES; i++) out[c] += sum[i];
+        }
+    }
 }
 
-/* Without a second map, sum(p d); with one, sum((p - y)^2 (|d|^power + |e|^power)). */
-void KERNEL(spineloss_field_sum)(const float *logits, const float *target, const float *first,
-                                         const float *second, float power, int64_t voxels, double *out) {
-    if (!second) *out = sum(boundary_of, logits, logits, (fields){first, first, power}, voxels);
-    else if (power == 2.0f) *out = sum(error_of, logits, target, (fields){first, second, 2.0f}, voxels);
-    else *out = sum(error_of, logits, target, (fields){first, second, power}, voxels);
-}
-
-/* Their gradient to the logits, times `weight`. */
-void KERNEL(spineloss_field_slope)(const float *logits, const float *target, const float *first,
-                                           const float *second, float power, int64_t voxels, float weight,
-                                           float *out) {
-    if (!second) slopes(boundary_slope, logits, logits, (fields){first, first, power}, voxels, weight, out);
-    else if (power == 2.0f) slopes(error_slope, logits, target, (fields){first, second, 2.0f}, voxels, weight, out);
-    else slopes(error_slope, logits, target, (fields){first, second, power}, voxels, weight, out);
+/* The gradient of the sums, weighted by a number per class, with respect to voxels `first` to `last` of a sample's logits,
+   into `out`, (N, classes, voxels) of the logits' type. */
+void KERNEL(spineloss_weighted_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last,
+                                         const float *weights, void *out) {
+    tile t;
+    softmax s;
+    for (int64_t at = first; at < last; at += tile_size(b)) {
+        open_tile(&t, b, sample, at, last);
+        if (b->softmax) open_softmax(&s, &t, b);
+        for (int i = 0; i < t.voxels; i += LANES) {
+            vec total = splat(0.0f);
+            for (int c = 0; c < t.classes; c++) {
+                prediction of = prediction_of(&t, &s, b, c, i);
+                vec w = load(t.map + c * t.map_stride + i) * weights[c];
+                vec slope = keep(w != 0.0f, of.steepness * w * (b->target ? 2.0f * of.error : splat(1.0f)));
+                total += slope;
+                store(s.slopes + c * t.padded + i, slope);
+            }
+            store(s.total + i, total);
+        }
+        for (int c = 0; c < t.classes; c++) {
+            float *row = s.slopes + c * t.padded;
+            if (b->softmax) slope_soft(&s, &t, c, row);
+            write_row(&t, b, sample, at, c, row, out);
+        }
+    }
 }

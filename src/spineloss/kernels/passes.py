@@ -1,0 +1,141 @@
+"""A pass of the C library over the voxels of a batch: sums of each sample and class, or their gradient."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from spineloss.kernels import native
+from spineloss.kernels.plain_sums import Activation
+
+SMALL = 1 << 13  # logits below which a call into the library costs more than it saves
+CHUNK = 1 << 18  # logits that a thread takes at a time
+ALIGNED = 1 << 10  # voxels: no chunk but the last ends within a vector
+MOST_CLASSES, MOST_GAMMAS = 512, 8
+
+# The numbers of the types in c/tiles.h.
+LOGITS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
+VALUES = LOGITS | {torch.bool: 3, torch.uint8: 4}
+LABELS = {torch.float32: 0, torch.bool: 3, torch.uint8: 4}
+LABELS |= {torch.int8: 5, torch.int16: 6, torch.int32: 7, torch.int64: 8}
+
+
+class _Batch(ctypes.Structure):
+    """`batch` of c/tiles.h, where each field is described."""
+
+    _fields_ = (
+        [(name, ctypes.c_void_p) for name in ("logits", "target", "mask", "map", "gammas")]
+        + [(name, ctypes.c_int64) for name in ("classes", "voxels", "ignored", "focal")]
+        + [
+            (name, ctypes.c_int32)
+            for name in ("logits_type", "target_type", "labels", "ignores", "softmax", "entropy")
+        ]
+    )
+
+
+def takes(
+    logits: torch.Tensor,
+    target: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+) -> bool:
+    """Whether the library is there, can read the memory of each tensor, and has each in a shape that it knows."""
+    samples, *space = logits.shape[0], *logits.shape[2:]
+    constants = [tensor for tensor in (target, mask, weights) if tensor is not None]
+    return (
+        not native.is_traced()
+        and native.library() is not None
+        and logits.dtype in LOGITS
+        and logits.numel() >= SMALL
+        and logits.shape[1] <= MOST_CLASSES
+        and (target is None or target.shape in (logits.shape, (samples, *space)))
+        and (mask is None or mask.shape == (samples, 1, *space))
+        and (weights is None or weights.shape == logits.shape)
+        and not any(tensor.requires_grad or tensor.is_complex() for tensor in constants)
+        and all(native.readable(tensor) for tensor in (logits, *constants))
+    )
+
+
+class Pass:
+    """A batch in contiguous memory and in types that the library reads.
+
+    Args:
+        logits: (N, C, *spatial), float32, float16 or bfloat16.
+        target: (N, C, *spatial) in [0, 1], or labels (N, *spatial); of any type.
+        mask: (N, 1, *spatial); voxels of 0 are not counted.
+        weights: (N, C, *spatial), of weighted sums.
+        activation: `sigmoid` or `softmax`.
+        ignore: the label of voxels that are not counted.
+        gammas: exponents of the focal entropies.
+        entropy: whether the cross-entropy is summed.
+    """
+
+    def __init__(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+        *,
+        activation: Activation,
+        ignore: int | None = None,
+        gammas: Sequence[float] = (),
+        entropy: bool = False,
+    ) -> None:
+        labels = target is not None and target.ndim < logits.ndim
+        types = LABELS if labels else VALUES
+        self._logits = logits.detach().contiguous()
+        if target is not None:
+            target = target.detach().to(_readable_type(target, types)).contiguous()
+        if mask is not None:
+            mask = (mask if mask.dtype in (torch.bool, torch.uint8) else mask != 0).contiguous()
+        if weights is not None:
+            weights = weights.detach().float().contiguous()
+        # Kept here, as the library is given nothing but their addresses.
+        self._volumes = (self._logits, target, mask, weights, torch.tensor(gammas, dtype=torch.float32))
+        self._batch = _Batch(
+            *(None if volume is None else volume.data_ptr() for volume in self._volumes),
+            *(logits.shape[1], logits[0, 0].numel(), int(ignore or 0), len(gammas)),
+            *(LOGITS[logits.dtype], 0 if target is None else types[target.dtype]),
+            *(labels, ignore is not None, activation == "softmax", entropy),
+        )
+        self._chunks = self._cut()
+
+    def _cut(self) -> list[tuple[int, int, int]]:
+        """Sample, first and last voxel of each chunk: the same for any number of threads."""
+        size = max(1, CHUNK // self._batch.classes // ALIGNED) * ALIGNED
+        voxels = self._batch.voxels
+        return [
+            (sample, first, min(first + size, voxels))
+            for sample in range(len(self._logits))
+            for first in range(0, voxels, size)
+        ]
+
+    def sums(self, function: str, columns: int) -> torch.Tensor:
+        """(N, C, columns) float32."""
+        partial = torch.zeros(len(self._chunks), self._batch.classes, columns, dtype=torch.float64)
+
+        def add(number: int, *chunk: int) -> None:
+            getattr(native.library(), function)(ctypes.byref(self._batch), *chunk, partial[number].data_ptr())
+
+        native.in_threads(add, range(len(self._chunks)), *zip(*self._chunks, strict=True))
+        # Added in the order of the chunks: the same digits for any number of threads.
+        return partial.unflatten(0, (len(self._logits), -1)).sum(1).float()
+
+    def gradient(self, function: str, weights: torch.Tensor) -> torch.Tensor:
+        """The gradient of the sums, weighted by (N, C, columns), with respect to the logits, in their type."""
+        weights = weights.float().contiguous()
+        gradient = torch.empty_like(self._logits)
+
+        def slope(sample: int, first: int, last: int) -> None:
+            arguments = (sample, first, last, weights[sample].data_ptr(), gradient.data_ptr())
+            getattr(native.library(), function)(ctypes.byref(self._batch), *arguments)
+
+        native.in_threads(slope, *zip(*self._chunks, strict=True))
+        return gradient
+
+
+def _readable_type(target: torch.Tensor, types: Mapping[torch.dtype, int]) -> torch.dtype:
+    if target.dtype in types:
+        return target.dtype
+    return torch.float32 if target.is_floating_point() or types is VALUES else torch.int64
