@@ -6,7 +6,6 @@ gets far and how long it takes, and the comparison of the methods.
 """
 
 import csv
-import json
 import math
 import platform
 import sys
@@ -19,6 +18,7 @@ from spineloss.results import comparison_table
 from spineloss.results.comparison import compare_study
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import finished_runs, read_folds
 from spineloss.results.table import summarise, table_text
 from spineloss.study.controls import verdicts
 from spineloss.study.courses import courses_in_words, read_trajectories
@@ -32,8 +32,8 @@ SHOWN = {"dice": "Dice", "f2": "F2", "iou": "IoU", "precision": "Precision", "re
 
 def main() -> None:
     file, folder, reference = Path(sys.argv[1]), Path(sys.argv[2]), next(iter(sys.argv[3:]), None)
-    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/*/run.json"))]
-    folds = len(json.loads((folder / "folds.json").read_text())["folds"])
+    runs = [record for _, record in finished_runs(folder)]
+    folds = len(read_folds(folder)["folds"])
     records = read_records(folder)
     rows = summarise(records, "last")
     lines = [

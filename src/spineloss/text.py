@@ -4,10 +4,12 @@ import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from spineloss.errors import first_line
 from spineloss.grammar import Call, Text
 from spineloss.kernels.plain_sums import Activation
 from spineloss.learned.formula import Evolved
@@ -17,17 +19,15 @@ from spineloss.losses.convention import Convention
 from spineloss.losses.deep_supervision import LevelWeights
 from spineloss.losses.foreign import Foreign
 
-# What was learned from data.
-LEARNED: dict[str, Callable[..., Loss]] = {"evolved": Evolved, "meta": read_meta_loss}
 
-
-def parse(text: str) -> Loss:
+def parse(text: str, folder: Path = Path()) -> Loss:
     """The loss that a text describes; `parse(str(loss))` is the same loss.
 
     Args:
         text: weighted terms joined by `+`; a term is a name of `LOSSES` or the import path of an `nn.Module`
             class, with arguments in parentheses where they differ from its defaults;
             or `evolved(...)`, `meta(...)`.
+        folder: where relative paths in the text start.
 
     Raises:
         UserError: the text is malformed, or a name or value is unknown; the nearest known one is told.
@@ -37,7 +37,7 @@ def parse(text: str) -> Loss:
     >>> str(parse("tversky(beta=0.4)"))
     'tversky(alpha=0.7, beta=0.4)'
     """
-    terms = [(weight, _loss(call)) for weight, call in Text("loss", text).sum()]
+    terms = [(weight, _loss(call, folder)) for weight, call in Text("loss", text).sum()]
     if len(terms) == 1 and terms[0][0] is None:
         return terms[0][1]
     return Compound([(1.0 if weight is None else weight, loss) for weight, loss in terms])
@@ -80,14 +80,19 @@ def loss(
     return parse(text).under(convention)
 
 
-def _loss(call: Call) -> Loss:
+def _loss(call: Call, folder: Path) -> Loss:
     settings = [field.name for field in fields(Convention) if field.name in call.arguments]
     if settings and "." not in call.name:
         raise call.source.error(
             f"{settings[0]} belongs to the whole loss: spineloss.loss(text, {settings[0]}=...)"
         )
-    if call.name in LEARNED:
-        return call.make(LEARNED)
+
+    def meta(path: str, digest: str = "") -> Loss:
+        return read_meta_loss(path, digest, folder)
+
+    learned: dict[str, Callable[..., Loss]] = {"evolved": Evolved, "meta": meta}
+    if call.name in learned:
+        return call.make(learned)
     return _foreign(call) if "." in call.name else call.make(LOSSES)
 
 
@@ -99,12 +104,13 @@ def _imported(name: str) -> Any:
 def _foreign(call: Call) -> Loss:
     try:
         found = _imported(call.name)
-    except (ImportError, AttributeError) as error:
-        raise call.source.error(f"{call.name} cannot be imported ({error})") from error
+    # Whatever its module does as it is imported, an exit too, is a mistake in the text.
+    except (Exception, SystemExit) as error:
+        raise call.source.error(f"{call.name} cannot be imported ({first_line(error)})") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise call.source.error(f"{call.name} is not a class of torch.nn.Module")
     try:
         module = found(**call.arguments)
-    except (TypeError, ValueError) as error:
-        raise call.source.error(f"{call.name} cannot be made with these arguments ({error})") from error
+    except (Exception, SystemExit) as error:
+        raise call.source.error(f"{call.name} cannot be made with these arguments ({first_line(error)})") from error
     return module if isinstance(module, Loss) else Foreign(call.name, call.arguments, module)

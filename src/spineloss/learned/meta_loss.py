@@ -117,17 +117,18 @@ class MetaLoss(Loss):
         write_tensors(path, {name: tensor.contiguous() for name, tensor in self.state_dict().items()})
 
 
-def read_meta_loss(path: str, digest: str = "") -> MetaLoss:
+def read_meta_loss(path: str, digest: str = "", folder: Path = Path()) -> MetaLoss:
     """A meta-loss from the file of its weights, frozen; nothing in the file is executed.
 
     Args:
-        path: of the safetensors file, from the working directory.
+        path: of the safetensors file.
         digest: what the file's must be, such as `sha256.0123456789abcdef`, or empty for any.
+        folder: where a relative path starts.
 
     Raises:
         UserError: the file is missing, is no meta-loss, or is another one than the digest says.
     """
-    file = Path(path)
+    file = folder / path
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -140,7 +141,7 @@ def read_meta_loss(path: str, digest: str = "") -> MetaLoss:
         loss.load_state_dict(load(content))
     except (RuntimeError, SafetensorError) as error:
         raise UserError(f"{file} is no meta-loss: name the meta.safetensors of `spineloss meta`.") from error
-    loss.file, loss.digest = file, found
+    loss.file, loss.digest = Path(path), found
     return loss.requires_grad_(False)
 
 

@@ -1,22 +1,20 @@
 """What a finished study says, as plain data: the report's numbers, without its pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spineloss.errors import UserError
-from spineloss.files import read_json
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result, compare_study, refuse_unknown_metrics
 from spineloss.results.records import Record, case_values, read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
 from spineloss.results.sentences import answer, caution, verdict_words
-from spineloss.results.surface import Surface, read_surface
+from spineloss.results.study_folder import read_folds
+from spineloss.results.surface import Surface
 from spineloss.results.table import Summary, best_mean, is_best, summarise
-from spineloss.study.landscape import landscape_file
 from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
 from spineloss.thesis.published import published
@@ -120,14 +118,14 @@ def read_content(
         rows=rows,
         curves={method: _curves(folder, method, records) for method in methods},
         statuses=statuses,
-        folds=read_json(folder / "folds.json")["folds"],
+        folds=read_folds(folder)["folds"],
         records={
             (record.method, record.fold): Run.of(folder, record.method, record.fold).record() for record in records
         },
         landscapes={
-            f"{record.method}, fold {record.fold}": read_surface(path)
+            f"{record.method}, fold {record.fold}": surface
             for record in records
-            if (path := landscape_file(Run.of(folder, record.method, record.fold))).exists()
+            if (surface := Run.of(folder, record.method, record.fold).landscape())
         },
     )
 
@@ -178,9 +176,7 @@ def _curves(folder: Path, method: str, records: Sequence[Record]) -> dict[str, l
     for record in records:
         if record.method != method:
             continue
-        path = Run.of(folder, method, record.fold, record.repeat).folder / "epochs.csv"
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+        epochs = Run.of(folder, method, record.fold, record.repeat).epochs()
         for column, folds in curves.items():
-            folds.append({int(line["epoch"]): float(line[column]) for line in lines if line[column]})
+            folds.append({int(epoch["epoch"]): epoch[column] for epoch in epochs if column in epoch})
     return curves

@@ -101,10 +101,4 @@ class Gallery:
 
 def series_of(folder: Path, method: str, fold: int) -> dict[int, torch.Tensor]:
     """The predictions of one slice at the validated epochs: epoch -> (Y, X) booleans."""
-    from safetensors.torch import load_file
-
-    path = Run.of(folder, method, fold).folder / "series.safetensors"
-    pictures = load_file(path) if path.exists() else {}
-    return {
-        int(epoch): picture.any(0) for epoch, picture in sorted(pictures.items(), key=lambda item: int(item[0]))
-    }
+    return {epoch: picture.any(0) for epoch, picture in Run.of(folder, method, fold).series().items()}

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spineloss.files import read_json, write_csv
+from spineloss.files import write_csv
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import finished_runs
 
 COLUMNS = ["method", "fold", "rate", "dice", "chosen", "seconds", "reason"]
 
@@ -31,7 +32,6 @@ class Choice:
     """The learning rate of one finished run, the seconds of its own training, and what was tried before."""
 
     method: str
-    order: int
     fold: int
     rate: float
     seconds: float
@@ -54,15 +54,13 @@ def chosen(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def read_choices(study: Path) -> list[Choice]:
     """The learning rate of each finished run of a study, in the order of its methods, one per method and fold."""
-    runs = [read_json(path) for path in study.glob("runs/*/*/run.json")]
-    found = [_choice(run) for run in runs if run["status"] == "done" and not run["repeat"]]
-    return sorted(found, key=lambda choice: (choice.order, choice.method, choice.fold))
+    return [_choice(record) for _, record in finished_runs(study) if not record["repeat"]]
 
 
 def _choice(run: dict[str, Any]) -> Choice:
     candidates = [Candidate(**candidate) for candidate in run["candidates"]]
     seconds = run["timing"]["seconds"]
-    return Choice(run["method"], run["order"], run["fold"], run["learning_rate"], seconds, candidates)
+    return Choice(run["method"], run["fold"], run["learning_rate"], seconds, candidates)
 
 
 def write_rates(study: Path) -> None:

@@ -1,18 +1,17 @@
 """The finished runs of a study as plain data, and the values of its cases and patients that statistics read."""
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from spineloss.errors import UserError
-from spineloss.files import read_json
 from spineloss.metrics import METRICS
 from spineloss.results.averages import CaseValues, average, average_groups
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import finished_runs, read_folds
 
 EpochChoice = Literal["last", "best", "optimistic"]
 CaseScores = Mapping[tuple[str, str], Mapping[str, float]]
@@ -39,38 +38,22 @@ def read_records(study: Path) -> list[Record]:
     """The finished runs of a study, in the order of its methods.
 
     Raises:
-        UserError: no study is there.
+        UserError: no study is there, or a file of a finished run is damaged.
     """
-    if not (study / "study.yaml").exists():
-        raise UserError(f"{study} holds no study: name a folder with a study.yaml.")
-    folds = study / "folds.json"
-    groups = read_json(folds).get("groups") or {} if folds.exists() else {}
-    runs = [Run(path.parent) for path in study.glob("runs/*/*/run.json")]
-    records = [_record(run, groups) for run in runs if run.record()["status"] == "done"]
-    return sorted(records, key=lambda record: (record.order, record.method, record.fold, record.repeat))
+    groups = read_folds(study)["groups"] if (study / "folds.json").exists() else {}
+    return [_record(run, found, groups) for run, found in finished_runs(study)]
 
 
-def _record(run: Run, groups: Mapping[str, str]) -> Record:
-    found = run.record()
+def _record(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Record:
     return Record(
         method=found["method"],
         order=found["order"],
         fold=found["fold"],
-        scores=read_scores(run.folder / "validation.csv"),
+        scores=run.scores(),
         repeat=found["repeat"],
         groups=groups,
-        train_loss={int(epoch["epoch"]): epoch["train_loss"] for epoch in run.epochs() if "train_loss" in epoch},
+        train_loss={int(epoch["epoch"]): epoch["train_loss"] for epoch in run.epochs()},
     )
-
-
-def read_scores(path: Path) -> dict[int, dict[tuple[str, str], dict[str, float]]]:
-    """The scores of a `validation.csv`, by epoch, (case, label) and metric."""
-    scores: dict[int, dict[tuple[str, str], dict[str, float]]] = defaultdict(dict)
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            values = {metric: float(row[metric]) if row[metric] else math.nan for metric in METRICS}
-            scores[int(row["epoch"])][row["case"], row["label"]] = values
-    return dict(scores)
 
 
 def is_missed(scores: Mapping[str, float], metric: str) -> bool:

@@ -1,16 +1,13 @@
 """The surface of losses around trained weights, along two random directions."""
 
-import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from spineloss.errors import UserError
-from spineloss.files import write_csv
 
 Tensors = Mapping[str, torch.Tensor]
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -77,7 +74,7 @@ def surface(
     points: int,
     span: float,
 ) -> Iterator[dict[str, float]]:
-    """Losses at theta + alpha d_1 + beta d_2, a row a point as it is computed.
+    """Losses at theta + alpha d_1 + beta d_2, one row per point as it is computed.
 
     Args:
         evaluate: from parameters to losses by name.
@@ -104,25 +101,15 @@ def surface(
             yield {"alpha": alpha, "beta": beta, **evaluate({**weights, **moved})}
 
 
-def write_surface(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write the rows of `surface` as CSV."""
-    write_csv(path, rows, list(rows[0]))
-
-
-def read_surface(path: Path) -> Surface:
-    """The surface that `write_surface` wrote.
+def surface_of(rows: Sequence[Mapping[str, str]]) -> Surface:
+    """The surface that the rows of a `landscape.csv` hold.
 
     Raises:
-        UserError: the file is no such surface.
+        IndexError, KeyError, TypeError, ValueError: the rows are no surface.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
-        offsets = [float(row["beta"]) for row in rows if row["alpha"] == rows[0]["alpha"]]
-        names = [name for name in rows[0] if name not in OFFSETS]
-        shape = (len(offsets), len(offsets))
-        # An undefined loss is an empty field.
-        losses = {name: np.reshape([float(row[name] or "nan") for row in rows], shape) for name in names}
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a loss landscape: draw it again with `spineloss landscape`.") from error
+    offsets = [float(row["beta"]) for row in rows if row["alpha"] == rows[0]["alpha"]]
+    names = [name for name in rows[0] if name not in OFFSETS]
+    shape = (len(offsets), len(offsets))
+    # An undefined loss is an empty field.
+    losses = {name: np.reshape([float(row[name] or "nan") for row in rows], shape) for name in names}
     return Surface(offsets, losses)

@@ -1,10 +1,8 @@
 """The trajectory of a run, read from its `steps.csv`: what each training step recorded."""
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from spineloss.errors import UserError
 from spineloss.weighting import Terms, recorded_weights
 
 COUNTERS = ("epoch", "step")
@@ -12,7 +10,7 @@ COUNTERS = ("epoch", "step")
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One row a training step: its epoch, and what it recorded, by name."""
+    """One row per training step: its epoch, and what it recorded, by name."""
 
     epochs: list[int]
     rows: list[dict[str, float]]
@@ -28,24 +26,14 @@ class Trajectory:
         return ("weight", self.weights) if any(self.weights) else ("parameter", self.rows)
 
 
-def read_trajectory(path: Path) -> Trajectory:
-    """The trajectory of a run.
-
-    Args:
-        path: its `steps.csv`.
+def trajectory_of(rows: Sequence[Mapping[str, str]]) -> Trajectory:
+    """The trajectory that the rows of a `steps.csv` hold.
 
     Raises:
-        UserError: the file is missing, or is not a record of steps.
+        KeyError, TypeError, ValueError: the rows are no record of steps.
     """
-    if not path.exists():
-        raise UserError(f"{path} is missing: only a method with a weighting or a tuning records its steps.")
-    with path.open(newline="", encoding="utf-8") as file:
-        found = list(csv.DictReader(file))
-    try:
-        epochs = [int(row["epoch"]) for row in found]
-        rows = [{key: float(value) for key, value in row.items() if key not in COUNTERS} for row in found]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is not a record of training steps: delete the run, and train it again."
-        ) from error
-    return Trajectory(epochs, rows)
+    epochs = [int(row["epoch"]) for row in rows]
+    found = [{key: float(value) for key, value in row.items() if key not in COUNTERS} for row in rows]
+    if not found:
+        raise ValueError("no step is on record")
+    return Trajectory(epochs, found)

@@ -11,7 +11,8 @@ from spineloss.figures.trajectory_plot import draw_course, draw_paths
 from spineloss.files import write_atomically
 from spineloss.losses.region import Region
 from spineloss.results.run_folder import Run, folder_name
-from spineloss.results.trajectories import Trajectory, read_trajectory
+from spineloss.results.study_folder import study_file
+from spineloss.results.trajectories import Trajectory
 from spineloss.study.settings import Study, load
 from spineloss.text import parse
 from spineloss.weighting import Terms
@@ -24,7 +25,7 @@ def read_trajectories(study: Study, folder: Path) -> dict[str, dict[int, Traject
     found = {}
     for method in study.methods:
         runs = {fold: Run.of(folder, method.name, fold) for fold in range(study.folds)}
-        begun = {fold: read_trajectory(run.steps) for fold, run in runs.items() if run.steps.exists()}
+        begun = {fold: run.trajectory() for fold, run in runs.items() if run.records_steps}
         if method.adapts and begun:
             found[method.name] = begun
     return found
@@ -86,10 +87,7 @@ def draw_trajectories(folder: Path, output: Path) -> Iterator[Path]:
     Raises:
         UserError: no study is there, or none of its methods adapts and has a run begun.
     """
-    path = folder / "study.yaml"
-    if not path.exists():
-        raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
-    pictures = list(figures(load(path), folder))
+    pictures = list(figures(load(study_file(folder)), folder))
     if not pictures:
         raise UserError(f"{folder} has nothing to draw: train a method with a `weighting` or a `tuning` first.")
     for name, figure in pictures:

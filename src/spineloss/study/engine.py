@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -10,8 +9,9 @@ from spineloss.data import folds
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.errors import UserError
-from spineloss.files import read_json, write_json, write_text
+from spineloss.files import read_json, write_text
 from spineloss.results.learning_rates import write_rates
+from spineloss.results.study_folder import Folds, read_folds, write_folds
 from spineloss.results.table import write_table
 from spineloss.study.preparation import prepare
 from spineloss.study.settings import Study, load
@@ -64,8 +64,7 @@ def _refuse_other_settings(study: Study, folder: Path) -> None:
 
 
 def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
-    path = folder / "folds.json"
-    wanted: dict[str, Any] = {
+    wanted: Folds = {
         "seed": study.seed,
         "data": data.digest,
         "channels": list(data.channels),
@@ -73,9 +72,9 @@ def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
         "groups": data.groups,
         "folds": _validation_cases(study, data),
     }
-    if path.exists() and read_json(path) != wanted:
+    if (folder / "folds.json").exists() and read_folds(folder) != wanted:
         raise UserError(f"{study.data} is not the data that {folder} was begun with: choose another folder.")
-    write_json(path, wanted)
+    write_folds(folder, wanted)
     return wanted["folds"]
 
 

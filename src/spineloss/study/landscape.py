@@ -11,11 +11,11 @@ from spineloss.data.batches import Target
 from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
 from spineloss.figures.landscape_plot import draw_landscape
-from spineloss.files import read_json, write_atomically
+from spineloss.files import write_atomically
 from spineloss.kernels.distance_transform import signed_distance_maps
 from spineloss.losses import Loss
-from spineloss.results.run_folder import Run
-from spineloss.results.surface import Tensors, direction, filters_of, read_surface, surface, write_surface
+from spineloss.results.study_folder import read_folds
+from spineloss.results.surface import Tensors, direction, filters_of, surface
 from spineloss.seeding import seed_of
 from spineloss.study.prediction import Predictor, find_runs
 from spineloss.study.preparation import prepare_again
@@ -23,11 +23,6 @@ from spineloss.study.settings import load
 from spineloss.text import parse
 
 DOTS_PER_INCH = 150
-
-
-def landscape_file(run: Run) -> Path:
-    """Where a run's landscape is, once it is drawn."""
-    return run.folder / "landscape.csv"
 
 
 def write_landscape(
@@ -57,7 +52,7 @@ def write_landscape(
     folder = source.resolve().parents[2]
     study = load(folder / "study.yaml")
     data = prepare_again(study, folder, progress)
-    cases = [data.samples[case] for case in read_json(folder / "folds.json")["folds"][record["fold"]]]
+    cases = [data.samples[case] for case in read_folds(folder)["folds"][record["fold"]]]
     predictor = Predictor([run])
     (network,) = predictor.networks
     losses = {spec: parse(spec).to(predictor.device) for spec in specs or [record["loss"]]}
@@ -70,10 +65,10 @@ def write_landscape(
         rows.append(row)
         if len(rows) % points == 0:
             progress(f"{len(rows)} of {points**2} points")
-    numbers = landscape_file(run)
-    write_surface(numbers, rows)
+    run.write_landscape(rows)
+    numbers = run.landscape_file
     yield numbers
-    figure = draw_landscape(read_surface(numbers), f"{record['method']}, fold {record['fold']}")
+    figure = draw_landscape(run.landscape(), f"{record['method']}, fold {record['fold']}")
     for kind in ("svg", "png"):
         picture = numbers.with_suffix(f".{kind}")
         write_atomically(picture, partial(figure.savefig, format=kind, dpi=DOTS_PER_INCH))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from spineloss import networks
@@ -44,9 +43,9 @@ class Predictor:
     def _load(self, run: Run, settings: dict) -> nn.Module:
         trained = networks.build(settings["network"], settings["width"], len(self.channels), self.grid, seed=0)
         try:
-            trained.load_state_dict(load_file(run.weights))
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{run.weights} cannot be read ({error}): train the run again.") from error
+            trained.load_state_dict(run.network())
+        except RuntimeError as error:
+            raise UserError(f"{run.folder} has the network of other settings: train the run again.") from error
         return trained.to(self.device).eval()
 
     def probabilities(self, image: sitk.Image) -> torch.Tensor:

@@ -8,7 +8,7 @@ from spineloss.data import dataset
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.errors import UserError
-from spineloss.files import read_json
+from spineloss.results.study_folder import read_folds
 from spineloss.study.settings import Study, load
 
 
@@ -57,6 +57,6 @@ def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -
         UserError: the data is no longer there, has problems, or is other data.
     """
     data = prepare(study, progress)
-    if read_json(folder / "folds.json")["data"] != data.digest:
+    if read_folds(folder)["data"] != data.digest:
         raise UserError(f"{study.data} is not the data that {folder} was trained on: bring it back.")
     return data

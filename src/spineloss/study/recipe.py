@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from spineloss import weighting
 from spineloss.losses import Compound, Loss, WeightedSum
 from spineloss.results.run_folder import Run
-from spineloss.results.trajectories import read_trajectory
 from spineloss.study.settings import Trial
 from spineloss.text import parse
 from spineloss.training import greedy
@@ -51,7 +50,7 @@ def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int,
         return Recipe(loss, weighting.parse_weighting(trial.method.weighting, epoch=epoch, run=run))
     if trial.control == "uniform":
         return Recipe(_fixed(loss, dict.fromkeys(loss.names, 1 / len(loss.names))))
-    weights = read_trajectory(adaptive.steps).weights
+    weights = adaptive.trajectory().weights
     if trial.control == "average":
         return Recipe(_fixed(loss, _average(weights)))
     return Recipe(loss, Shuffled(weights, key))
@@ -63,7 +62,7 @@ def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:
         return Recipe(loss, search=search)
     if trial.control == "random":
         return Recipe(loss, search=replace(search, score="random"))
-    return Recipe(loss.tuned(_average(read_trajectory(adaptive.steps).course[1])))
+    return Recipe(loss.tuned(_average(adaptive.trajectory().course[1])))
 
 
 def needs_adaptive(trial: Trial) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import study_file
 from spineloss.study.settings import Study, Trial, load
 
 
@@ -34,10 +34,7 @@ def read_status(folder: Path) -> list[RunStatus]:
     Raises:
         UserError: no study is there.
     """
-    path = folder / "study.yaml"
-    if not path.exists():
-        raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
-    study = load(path)
+    study = load(study_file(folder))
     return [
         _run_status(study, trial, Run.of(folder, trial.name, fold, repeat), fold, repeat)
         for trial in study.trials

@@ -16,7 +16,6 @@ from spineloss.data import folds
 from spineloss.data.batches import Augment, training_batches
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
-from spineloss.files import write_tensors
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
 from spineloss.results.run_folder import Run, signature
 from spineloss.seeding import seed_of
@@ -167,7 +166,7 @@ class Workshop:
         try:
             for epoch in training.epochs():
                 epochs.append(epoch.plain())
-                run.write_progress(training.state(), epochs)
+                run.write_progress(record["signature"], training.state(), epochs)
                 yield job.event(self.study, epoch)
         except (LossNotFinite, MemoryError, RuntimeError) as error:
             reason = _reason(error)
@@ -178,15 +177,11 @@ class Workshop:
             run.write_record(record | {"status": "failed", "reason": reason, "started": started})
             yield job.event(self.study, reason=reason)
             return
-        write_tensors(
-            run.weights, {name: tensor.contiguous() for name, tensor in training.network.state_dict().items()}
-        )
         timing = {
             "seconds": sum(epoch["seconds"] for epoch in epochs),
             "compute_seconds": sum(epoch["compute_seconds"] for epoch in epochs),
         }
-        run.write_record(record | {"status": "done", "reason": None, "started": started, "timing": timing})
-        run.remove_progress()
+        run.finish(record | {"reason": None, "started": started, "timing": timing}, training.network.state_dict())
 
     def _training(
         self, job: Job, found: Recipe, rate: float, train: Sequence[str], validation: Sequence[str]
