@@ -24,7 +24,7 @@ FLOORS = [
 # The order inside a room, each module below the ones after it.
 INSIDE = {
     "cli": [
-        {"doctor", "terminal", "status_view"},
+        {"doctor", "stopping", "terminal", "status_view"},
         {"data_commands", "loss_commands", "results_commands", "search_commands"},
         {"study_commands"},
         {"application"},
@@ -43,7 +43,9 @@ INSIDE = {
         {"batches"},
     ],
     "results": [
-        {"averages", "run_folder", "sample_size", "score_text", "surface", "text_table", "trajectories"},
+        {"averages", "sample_size", "score_text", "surface", "text_table", "trajectories"},
+        {"run_folder"},
+        {"study_folder"},
         {"learning_rates", "records", "statistics"},
         {"ranking", "table"},
         {"comparison"},
@@ -51,9 +53,10 @@ INSIDE = {
         {"comparison_table"},
     ],
     "study": [
+        {"method", "yaml_text"},
         {"settings"},
-        {"preparation", "recipe", "prediction", "status", "controls", "courses"},
-        {"training_run", "landscape"},
+        {"jobs", "learned_files", "preparation", "recipe", "prediction", "controls", "courses"},
+        {"training_run", "landscape", "status"},
         {"engine", "trackers"},
     ],
 }  # fmt: skip

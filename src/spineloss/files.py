@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import os
+import platform
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from spineloss.errors import UserError
+
+DAY = 24 * 3600  # seconds
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -23,8 +28,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         UserError: the file cannot be written (a full disk, no permission).
     """
-    # The process id keeps two writers on one shared folder apart.
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    # Machine and process keep two writers on one shared folder apart.
+    temporary = path.with_name(f".{platform.node()}+{os.getpid()}+{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -35,7 +40,33 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             f"{path} cannot be written ({reason}): free some space or choose another folder."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that killed writers left in a folder and below it.
+
+    They are those of processes that this machine no longer has, and those of other machines that are a day old.
+    """
+    for path in folder.rglob(".*+*+*"):
+        machine, process, _ = path.name[1:].split("+", 2)
+        try:
+            ended = machine == platform.node() and process.isdigit() and not _runs(int(process))
+            if ended or time.time() - path.stat().st_mtime > DAY:
+                path.unlink()
+        except OSError:
+            continue  # its writer renamed or deleted it meanwhile
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

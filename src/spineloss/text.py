@@ -112,5 +112,5 @@ def _foreign(call: Call) -> Loss:
     try:
         module = found(**call.arguments)
     except (Exception, SystemExit) as error:
-        raise call.source.error(f"{call.name} cannot be made with these arguments ({first_line(error)})") from error
+        raise call.source.error(f"{call.name} does not take these arguments ({first_line(error)})") from error
     return module if isinstance(module, Loss) else Foreign(call.name, call.arguments, module)

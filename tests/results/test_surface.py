@@ -10,7 +10,8 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.figures.landscape_plot import draw_landscape
-from spineloss.results.surface import Surface, direction, filters_of, read_surface, surface, write_surface
+from spineloss.results.run_folder import Run
+from spineloss.results.surface import Surface, direction, filters_of, surface
 
 
 def test_filters_are_found_by_what_they_make():
@@ -71,8 +72,8 @@ def test_a_surface_without_a_centre_is_refused(points, span):
 def test_what_is_written_is_read(tmp_path):
     rows = [{"alpha": a, "beta": b, "x, y": 10 * a + b} for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)]
     rows[0]["x, y"] = math.nan
-    write_surface(tmp_path / "landscape.csv", rows)
-    found = read_surface(tmp_path / "landscape.csv")
+    Run(tmp_path).write_landscape(rows)
+    found = Run(tmp_path).landscape()
     assert found.offsets == [-1, 0, 1]
     np.testing.assert_array_equal(found.losses["x, y"], [[np.nan, -10, -9], [-1, 0, 1], [9, 10, 11]])
 
@@ -88,5 +89,5 @@ def test_it_is_drawn_whatever_the_names_and_where_a_loss_is_undefined():
 @pytest.mark.parametrize("text", ["", "alpha,beta,x\n", "alpha,beta,x\n0,0,1\n0,1,2\n", "a,b\n1,2\n"])
 def test_another_file_is_said(text, tmp_path):
     (tmp_path / "landscape.csv").write_text(text)
-    with pytest.raises(UserError, match="no.? .*loss landscape"):
-        read_surface(tmp_path / "landscape.csv")
+    with pytest.raises(UserError, match="landscape.csv is damaged: draw it again with `spineloss landscape"):
+        Run(tmp_path).landscape()

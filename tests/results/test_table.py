@@ -1,5 +1,4 @@
 import csv
-import json
 import math
 
 import pytest
@@ -8,6 +7,7 @@ from spineloss.errors import UserError
 from spineloss.files import write_csv
 from spineloss.metrics import METRICS
 from spineloss.results.records import read_records
+from spineloss.results.run_folder import EPOCH_COLUMNS, Run
 from spineloss.results.table import summarise, table_text, write_table
 
 MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice"), 0.0)
@@ -16,9 +16,6 @@ MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice
 def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
     """Scores: {epoch: {case: dice}}; every other metric repeats it. `MISSED` is a structure that was not found."""
     folder = study / "runs" / f"{order}" / f"fold-{fold}-repeat-{repeat}"
-    folder.mkdir(parents=True)
-    record = {"method": method, "order": order, "fold": fold, "status": status, "repeat": repeat}
-    (folder / "run.json").write_text(json.dumps(record))
     rows = [
         {"epoch": epoch, "case": case, "label": label}
         | (dict.fromkeys(METRICS, math.nan) | MISSED if dice is MISSED else dict.fromkeys(METRICS, dice))
@@ -29,6 +26,26 @@ def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
         )
     ]
     write_csv(folder / "validation.csv", rows, ["epoch", "case", "label", *METRICS])
+    record = {
+        "method": method,
+        "order": order,
+        "fold": fold,
+        "repeat": repeat,
+        "loss": method,
+        "learning_rate": 0.001,
+        "candidates": [],
+        "signature": "",
+        "specification": {},
+        "channels": ["all"],
+        "orientation": "LPS",
+        "started": 0.0,
+        "timing": {"seconds": 1.0, "compute_seconds": 1.0},
+    }
+    write_csv(folder / "epochs.csv", [dict.fromkeys(EPOCH_COLUMNS, epoch) for epoch in scores], EPOCH_COLUMNS)
+    if status == "done":
+        Run(folder).finish(record, {})
+    else:
+        Run(folder).write_record(record | {"status": status})
 
 
 @pytest.fixture

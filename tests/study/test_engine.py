@@ -206,7 +206,8 @@ def test_a_full_disk_is_told_and_loses_nothing(small_data, tmp_path, monkeypatch
     folder = tmp_path / "study"
     events = run_study(study_of(small_data), folder, progress=lambda line: None)
     next(events)
-    before = Run.of(folder, "dice", 0).read_progress()[1]
+    begun = Run.of(folder, "dice", 0)
+    before = begun.read_progress(begun.record()["signature"])[1]
 
     def full(*args):
         raise OSError(28, "No space left on device")
@@ -215,7 +216,7 @@ def test_a_full_disk_is_told_and_loses_nothing(small_data, tmp_path, monkeypatch
         patched.setattr("os.replace", full)
         with pytest.raises(UserError, match="No space left on device"):
             next(events)
-    assert Run.of(folder, "dice", 0).read_progress()[1] == before
+    assert begun.read_progress(begun.record()["signature"])[1] == before
     run(small_data, folder)
     assert measured_runs(folder) == 4
 

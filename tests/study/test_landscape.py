@@ -8,7 +8,6 @@ from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.results.run_folder import Run
-from spineloss.results.surface import read_surface
 from spineloss.study.engine import run_study
 from spineloss.study.landscape import write_landscape
 from spineloss.study.prediction import Predictor
@@ -36,7 +35,7 @@ def test_the_centre_is_the_loss_of_the_trained_network(study):
     specs = ["dice", "0.5*cross_entropy + 0.5*boundary"]
     written = draw(run, *specs)
     assert [path.name for path in written] == ["landscape.csv", "landscape.svg", "landscape.png"]
-    found = read_surface(written[0])
+    found = run.landscape()
     settings = check(SETTINGS | {"data": study.parent / "volumes", "methods": ["dice"]}, "test")
     samples = prepare_again(settings, study, lambda line: None).samples
     (network,) = Predictor([run]).networks

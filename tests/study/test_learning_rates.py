@@ -89,7 +89,7 @@ def test_the_rate_with_the_best_inner_dice_trains_on_all_training_cases(place):
 def test_a_control_tries_a_rate_against_the_adaptive_run_of_that_rate(place):
     for rate in (0.001, 0.01):
         runs = [Run.of(place / "study", name, 0).candidate(rate) for name in ("COV", "COV (random weights)")]
-        rows = [list(csv.DictReader(run.steps.open(newline=""))) for run in runs]
+        rows = [list(csv.DictReader((run.folder / "steps.csv").open(newline=""))) for run in runs]
         assert sorted(row["weight of dice"] for row in rows[0]) == sorted(row["weight of dice"] for row in rows[1])
 
 

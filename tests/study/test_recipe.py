@@ -51,7 +51,7 @@ def finished(tmp_path_factory):
 
 
 def steps_of(study, name, fold=0):
-    with Run.of(study, name, fold).steps.open(newline="") as file:
+    with (Run.of(study, name, fold).folder / "steps.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -89,7 +89,7 @@ def test_controls_have_the_weights_they_are_named_by(finished):
         average = Run.of(study, "B/COV (average weights)", fold).record()["loss"]
         assert average == f"{means[0]}*dice + {means[1]}*boundary"
         # Weights that stay are an ordinary loss: there is nothing to record.
-        assert not Run.of(study, "B/COV (average weights)", fold).steps.exists()
+        assert not Run.of(study, "B/COV (average weights)", fold).records_steps
 
 
 def test_rebalance_goes_from_start_to_end_over_the_run_whatever_is_validated(small_data, tmp_path):
@@ -106,12 +106,14 @@ class Broken(Dice):
         return super().compute(inputs) * float("nan")
 
 
-def test_controls_of_a_run_that_failed_say_so(small_data, tmp_path, monkeypatch):
+def test_controls_of_a_run_that_failed_wait(small_data, tmp_path, monkeypatch):
     monkeypatch.setitem(LOSSES, "broken", Broken)
     events = run(study_of(small_data, METHOD | {"loss": "broken + boundary", "name": "X"}), tmp_path)
     told = {event.method: event.reason for event in events}
     assert told["X"] == "the term dice of the training loss became nan"
-    assert told["X (average weights)"] == told["X (random weights)"] == "X, whose weights it takes, is not trained"
+    assert not told.keys() & {"X (average weights)", "X (random weights)"}
+    waiting = Run.of(tmp_path, "X (average weights)", 0).record()
+    assert (waiting["status"], waiting["reason"]) == ("waiting", "needs the finished run of X on this fold")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def recorded(folder, fold, weights):
         {"epoch": 1 + step // 2, "step": 1 + step, "weight of dice": weight, "weight of boundary": 1 - weight}
         for step, weight in enumerate(weights)
     ]
-    write_csv(Run.of(folder, "B/COV", fold).steps, rows, list(rows[0]))
+    write_csv(Run.of(folder, "B/COV", fold).folder / "steps.csv", rows, list(rows[0]))
 
 
 def test_trajectories_in_words(tmp_path):
@@ -170,8 +172,8 @@ def test_no_trajectories_are_told(tmp_path, small_data):
 
 def test_a_broken_record_of_steps_is_told(tmp_path):
     Run.of(tmp_path, "B/COV", 0).folder.mkdir(parents=True)
-    Run.of(tmp_path, "B/COV", 0).steps.write_text("epoch,step,weight of dice\n1,1,much\n")
-    with pytest.raises(UserError, match="is not a record of training steps"):
+    (Run.of(tmp_path, "B/COV", 0).folder / "steps.csv").write_text("epoch,step,weight of dice\n1,1,much\n")
+    with pytest.raises(UserError, match="steps.csv is damaged or was changed: `spineloss study run"):
         read_trajectories(study_of("v"), tmp_path)
 
 

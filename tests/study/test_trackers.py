@@ -11,8 +11,8 @@ import torch
 from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run, folder_name
+from spineloss.study.jobs import Event
 from spineloss.study.trackers import TRACKERS, follow, measurements, open_trackers, pictures, surfaces
-from spineloss.study.training_run import Event
 from spineloss.training.loop import Epoch
 from spineloss.training.validation import Example
 
@@ -77,7 +77,7 @@ def test_the_last_epoch_alone_has_surfaces(tmp_path):
 
 def test_pictures_show_the_slice_and_at_the_end_the_formulas(tmp_path):
     run = Run(tmp_path)
-    run.write_record({"loss": f"dice + {DICE_AS_A_FORMULA}"})
+    run.write_record({"status": "running", "loss": f"dice + {DICE_AS_A_FORMULA}"})
     assert list(pictures(Event("bred", 0, 2, epoch(1)), run)) == ["slice"]
     found = pictures(Event("bred", 0, 2, epoch(2)), run)
     assert list(found) == ["slice", "tree/0"]
@@ -135,7 +135,8 @@ def track(name, folder, methods):
         pytest.skip(f"the package {name} is not installed")
     for method in methods:
         for fold in (0, 1):
-            Run.of(folder, method, fold).write_record({"loss": DICE_AS_A_FORMULA, "fold": fold})
+            record = {"status": "running", "loss": DICE_AS_A_FORMULA, "fold": fold}
+            Run.of(folder, method, fold).write_record(record)
     told = []
     list(follow(events(methods), open_trackers([name], folder), told.append))
     assert told == []

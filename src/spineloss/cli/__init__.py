@@ -2,6 +2,7 @@
 
 import sys
 
+from spineloss.cli.stopping import Stopped, stop_on_signals
 from spineloss.errors import UserError
 from spineloss.extras import missing_extra
 
@@ -10,6 +11,7 @@ FAILED = 1
 
 def main() -> None:
     """Run the command line; bad input or a missing extra ends in one sentence on stderr and exit code 1."""
+    stop_on_signals()
     try:
         if sys.argv[1:] == ["doctor"]:  # it runs where typer is not installed
             from spineloss.cli.doctor import examine
@@ -19,6 +21,9 @@ def main() -> None:
         from spineloss.cli.application import app
 
         app()
+    except Stopped as stop:
+        print(f"spineloss: {stop}", file=sys.stderr)
+        sys.exit(stop.code)
     except UserError as error:
         _fail(error)
     except ModuleNotFoundError as error:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from spineloss.cli.terminal import STOPPED, console, say
+from spineloss.cli.stopping import Stopped
+from spineloss.cli.terminal import console, say
 from spineloss.errors import UserError
 
 app = typer.Typer()
@@ -39,9 +40,9 @@ def meta(
     try:
         for each in learn(source, settings, output, minutes=minutes, progress=say):
             say(str(each))
-    except KeyboardInterrupt:
+    except Stopped as stop:
         say("Stopped; the same command goes on from here.")
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(stop.code) from None
     say(f"The loss is meta({output / 'meta.safetensors'})")
 
 
@@ -87,9 +88,9 @@ def evolve(
                 say(_generation_line(each))
             say("Training the finalists again, on other seeds and folds")
             winner = search.finish()
-    except KeyboardInterrupt:
+    except Stopped as stop:
         say("Stopped; the same command goes on from here.")
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(stop.code) from None
     _print_winner(winner, output)
 
 

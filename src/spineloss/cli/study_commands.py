@@ -9,7 +9,8 @@ from rich.live import Live
 
 from spineloss.cli.results_commands import print_table
 from spineloss.cli.status_view import run_table, view
-from spineloss.cli.terminal import FAILED, STOPPED, console, say, show
+from spineloss.cli.stopping import Stopped
+from spineloss.cli.terminal import FAILED, console, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
 
@@ -51,9 +52,9 @@ def run(
     trackers = open_trackers(track or [], output)
     try:
         failed = _follow(follow(run_study(study, output, say), trackers, say), output)
-    except KeyboardInterrupt:
+    except Stopped as stop:
         say("Stopped; the same command goes on from here.")
-        raise typer.Exit(STOPPED) from None
+        raise typer.Exit(stop.code) from None
     print_table(output, "last", "text")
     if failed:
         say(f"{failed} run(s) failed; the others are complete.")
@@ -62,9 +63,10 @@ def run(
 
 def _follow(events: Any, folder: Path) -> int:
     """Show the events of a study, as a view on a terminal and as lines elsewhere, and count the failed runs."""
-    from spineloss.study.status import read_status
+    from spineloss.study.status import LiveStatus
 
     failed = 0
+    status: LiveStatus | None = None
     with (
         Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else nullcontext() as live
     ):
@@ -76,7 +78,8 @@ def _follow(events: Any, folder: Path) -> int:
             elif live is None and event.epoch.validation:
                 say(_validation_line(event.place, event))
             if live is not None:
-                live.update(view(read_status(folder), event.fold), refresh=True)
+                status = status or LiveStatus(folder)
+                live.update(view(status.take(event), event.fold), refresh=True)
     return failed
 
 

@@ -5,7 +5,6 @@ from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 FAILED = 1
-STOPPED = 130
 
 
 def say(line: str) -> None:

@@ -42,7 +42,13 @@ class Foreign(Loss):
                 sure[0] = SURE
             logits = torch.where(inputs.counted, logits, sure)
             target = torch.where(inputs.counted if target.ndim == logits.ndim else inputs.counted[:, 0], target, 0)
-        return self.module(logits, target.unsqueeze(1) if inputs.has_label_axis else target)
+        value = self.module(logits, target.unsqueeze(1) if inputs.has_label_axis else target)
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            shape = f" of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else ""
+            raise TypeError(f"{self.name} returns a {type(value).__name__}{shape}, not a tensor of one number")
+        if inputs.logits.requires_grad and not value.requires_grad:
+            raise TypeError(f"{self.name} returns a number that does not depend on the logits: it has no gradient")
+        return value.reshape(())
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         raise UserError(f"{self.name} is another package's loss: it has no value of each sample and class.")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from spineloss.errors import UserError
 from spineloss.metrics import METRICS
 from spineloss.results.averages import CaseValues, average, average_groups
 from spineloss.results.run_folder import Run

@@ -11,13 +11,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, TypeVar
+from typing import (
+    Any,
+    Literal,
+    NotRequired,  # pydantic's, before Python 3.12
+    TypeVar,
+)
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from typing_extensions import TypedDict
 
 from spineloss.errors import UserError, first_line
 from spineloss.files import csv_text, read_json, write_atomically, write_csv, write_json
@@ -25,6 +31,8 @@ from spineloss.metrics import METRICS
 from spineloss.results.surface import Surface, surface_of
 from spineloss.results.trajectories import Trajectory, trajectory_of
 
+DIGEST = hashlib.sha256().digest_size  # bytes
+FILES = ["epochs.csv", "validation.csv", "cases.csv", "steps.csv", "series.safetensors", "model.safetensors"]
 EPOCH_COLUMNS = ["epoch", "train_loss", "learning_rate", "seconds", "compute_seconds"]
 CASE_COLUMNS = ["epoch", "case", "label", *METRICS]
 Scores = dict[int, dict[tuple[str, str], dict[str, float]]]  # epoch -> (case, label) -> metric -> value
@@ -145,7 +153,9 @@ class Run:
         self._write_epochs(epochs)
         buffer = io.BytesIO()
         torch.save({"signature": signature, "state": state, "epochs": list(epochs)}, buffer)
-        self._write("checkpoint.pt", buffer.getvalue())
+        content = buffer.getvalue()
+        # torch.load takes a flipped bit for another number.
+        self._write("checkpoint.pt", content + hashlib.sha256(content).digest())
 
     def read_progress(self, signature: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
         """State and epochs of the checkpoint, or none where it is absent or of other settings.
@@ -157,10 +167,15 @@ class Run:
         if not path.exists():
             return None
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            content = path.read_bytes()
+            content, digest = content[:-DIGEST], content[-DIGEST:]
+            if hashlib.sha256(content).digest() != digest:
+                raise ValueError("its digest is another one")
+            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             return (saved["state"], saved["epochs"]) if saved["signature"] == signature else None
         except Exception as error:
-            raise UserError(f"{path} cannot be read ({first_line(error)}): delete it, and the run starts anew.") from error
+            reason = first_line(error)
+            raise UserError(f"{path} cannot be read ({reason}): delete it, and the run starts anew.") from error
 
     def remove_progress(self) -> None:
         """Delete the checkpoint."""
@@ -169,8 +184,7 @@ class Run:
     def finish(self, record: Mapping[str, Any], network: Mapping[str, torch.Tensor]) -> None:
         """Write the trained network, then `run.json` with the digest of every file, and drop the checkpoint."""
         self._write("model.safetensors", save_tensors({key: each.contiguous() for key, each in network.items()}))
-        names = ["epochs.csv", "validation.csv", "cases.csv", "steps.csv", "series.safetensors", "model.safetensors"]
-        files = {name: _digest(self.folder / name) for name in names if (self.folder / name).exists()}
+        files = {name: _digest(self.folder / name) for name in FILES if (self.folder / name).exists()}
         self.write_record({**record, "status": "done", "files": files})
         self.remove_progress()
 

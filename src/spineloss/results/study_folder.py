@@ -2,9 +2,10 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic's, before Python 3.12
 
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_json

@@ -8,7 +8,8 @@ from spineloss.results.records import Record
 from spineloss.results.score_text import interval, number, points
 from spineloss.results.sentences import caution
 from spineloss.results.statistics import Contrast
-from spineloss.study.settings import Method, Study
+from spineloss.study.method import Method
+from spineloss.study.settings import Study
 
 DECISIVE = "dice"
 

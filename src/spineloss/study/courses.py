@@ -32,7 +32,7 @@ def read_trajectories(study: Study, folder: Path) -> dict[str, dict[int, Traject
 
 
 def courses_in_words(trajectories: Mapping[str, Mapping[int, Trajectory]]) -> list[str]:
-    """A line a method: each weight or parameter, its mean in the first epoch, in the last, and over the run."""
+    """One line per method: each weight or parameter, its mean in the first epoch, the last, and all."""
     return [
         f"{method}: {_what(folds)}s from the first epoch to the last (mean): {_course(list(folds.values()))}"
         for method, folds in trajectories.items()
@@ -69,7 +69,7 @@ def figures(study: Study, folder: Path, titled: Callable[[str], str] = str) -> I
     losses = {method.name: method.loss for method in study.methods}
     for method, folds in read_trajectories(study, folder).items():
         yield method, draw_course({f"fold {fold}": found for fold, found in folds.items()}, titled(method))
-        loss = parse(losses[method])
+        loss = parse(losses[method], study.folder)
         if _what(folds) == "parameter" and isinstance(loss, Region):
             paths = {
                 f"fold {fold}": [loss.tuned(row).plane for row in found.course[1]] for fold, found in folds.items()
@@ -78,7 +78,7 @@ def figures(study: Study, folder: Path, titled: Callable[[str], str] = str) -> I
 
 
 def draw_trajectories(folder: Path, output: Path) -> Iterator[Path]:
-    """Draw how each method's weights or parameters went, a panel a fold, as PNG files in `output`.
+    """Draw how each method's weights or parameters went, one panel per fold, as PNG files in `output`.
 
     Args:
         folder: the study's.

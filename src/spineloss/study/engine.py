@@ -3,19 +3,20 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import yaml
-
 from spineloss.data import folds
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.errors import UserError
-from spineloss.files import read_json, write_text
+from spineloss.files import read_json, remove_leftovers, write_text
 from spineloss.results.learning_rates import write_rates
 from spineloss.results.study_folder import Folds, read_folds, write_folds
 from spineloss.results.table import write_table
+from spineloss.study.jobs import Event, jobs
+from spineloss.study.learned_files import keep_learned
 from spineloss.study.preparation import prepare
 from spineloss.study.settings import Study, load
-from spineloss.study.training_run import Event, Workshop, jobs
+from spineloss.study.training_run import Workshop
+from spineloss.study.yaml_text import yaml_text
 
 
 def run_study(
@@ -35,14 +36,14 @@ def run_study(
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
     _refuse_other_settings(study, folder)
+    remove_leftovers(folder)
     data = prepare(study, progress, cache)
+    split = _folds(study, data, folder)
+    study = keep_learned(study, folder)
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
-    write_text(
-        folder / "study.yaml",
-        yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None),
-    )
-    workshop = Workshop(study, folder, data, _folds(study, data, folder))
+    write_text(folder / "study.yaml", yaml_text(plain))
+    workshop = Workshop(study, folder, data, split, progress)
     for job in jobs(study):
         yield from workshop.train(job)
         if job.rate is None:

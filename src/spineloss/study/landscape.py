@@ -55,7 +55,9 @@ def write_landscape(
     cases = [data.samples[case] for case in read_folds(folder)["folds"][record["fold"]]]
     predictor = Predictor([run])
     (network,) = predictor.networks
-    losses = {spec: parse(spec).to(predictor.device) for spec in specs or [record["loss"]]}
+    losses = {spec: parse(spec).to(predictor.device) for spec in specs} or {
+        record["loss"]: parse(record["loss"], folder).to(predictor.device)
+    }
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from spineloss import weighting
 from spineloss.losses import Compound, Loss, WeightedSum
 from spineloss.results.run_folder import Run
-from spineloss.study.settings import Trial
+from spineloss.study.method import Trial
 from spineloss.text import parse
 from spineloss.training import greedy
 from spineloss.training.greedy import GreedySearch
@@ -27,7 +28,9 @@ class Recipe:
         return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
 
 
-def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int]) -> Recipe:
+def recipe(
+    trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int], folder: Path = Path()
+) -> Recipe:
     """What a trial trains with.
 
     The random control takes the adaptive run's own weights in a random order: their mean and spread are the same,
@@ -37,11 +40,12 @@ def recipe(trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int,
     Args:
         trial: a method, or a control of one.
         adaptive: the finished run of the method itself on the same fold, which `needs_adaptive` trials read.
-        epoch: steps an epoch.
+        epoch: steps per epoch.
         run: steps of the run.
         key: (seed, fold).
+        folder: where relative paths in the loss's text start.
     """
-    loss = parse(trial.method.loss)
+    loss = parse(trial.method.loss, folder)
     if trial.method.tuning is not None:
         return _tuned(trial, loss, adaptive)
     if trial.method.weighting is None:

@@ -1,12 +1,14 @@
-"""How far a study is, read from its folder."""
+"""How far a study is: read from its folder, and kept up to date by the events of its training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spineloss.results.run_folder import Run
+from spineloss.results.run_folder import Run, epoch_row
 from spineloss.results.study_folder import study_file
-from spineloss.study.settings import Study, Trial, load
+from spineloss.study.jobs import Event
+from spineloss.study.method import Trial
+from spineloss.study.settings import Study, load
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,44 @@ class RunStatus:
     dice: float | None
     repeat: int = 0
 
+    def after(self, event: Event) -> "RunStatus":
+        """The status once an epoch of the run is done, or the run has failed."""
+        if event.epoch is None:
+            return self if event.rate is not None else replace(self, status="failed", reason=event.reason)
+        row = epoch_row(event.epoch.plain())
+        tried = self.epochs - event.epochs
+        done = min(self.epochs_done + 1, tried) if event.rate is not None else tried + event.epoch.epoch
+        counted = replace(
+            self,
+            reason=None,
+            epochs_done=done,
+            seconds_per_epoch=((self.seconds_per_epoch or 0.0) * (done - 1) + row["seconds"]) / done,
+        )
+        if event.rate is not None:
+            return replace(counted, status="choosing a rate")
+        last = event.epoch.epoch == event.epochs
+        status, dice = "done" if last else "running", row.get("dice", self.dice)
+        return replace(counted, status=status, train_loss=row["train_loss"], dice=dice)
+
+
+class LiveStatus:
+    """The runs of a study while it trains: read from its folder once, then told of each event."""
+
+    def __init__(self, folder: Path) -> None:
+        self._rows = {(row.method, row.fold, row.repeat): row for row in read_status(folder)}
+
+    def take(self, event: Event) -> list[RunStatus]:
+        """Every run's status after an event."""
+        key = (event.method, event.fold, event.repeat)
+        self._rows[key] = self._rows[key].after(event)
+        return list(self._rows.values())
+
 
 def read_status(folder: Path) -> list[RunStatus]:
     """The status of every run that a study's settings ask for.
 
     Raises:
-        UserError: no study is there.
+        UserError: no study is there, or a file of a run is damaged.
     """
     study = load(study_file(folder))
     return [
@@ -74,18 +108,23 @@ def seconds_left(rows: Sequence[RunStatus]) -> float | None:
     return sum(
         (row.epochs - row.epochs_done) * paces.get(row.method, mean)
         for row in rows
-        if row.status not in ("done", "failed")
+        if row.status not in ("done", "failed", "waiting")
     )
 
 
 def summary(rows: Sequence[RunStatus]) -> str:
     """How many runs are done, and the time left."""
     done, left = sum(row.status == "done" for row in rows), seconds_left(rows)
-    ahead = "" if left is None else f", {_duration(left)} of training left"
+    ahead = "" if left is None else f", {duration(left)} of training left"
     return f"{done} of {len(rows)} runs done{ahead}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time in words.
+
+    >>> duration(20), duration(600), duration(9000)
+    ('less than a minute', 'about 10 min', 'about 2.5 h')
+    """
     if seconds < 60:
         return "less than a minute"
     return f"about {seconds / 60:.0f} min" if seconds < 2 * 3600 else f"about {seconds / 3600:.1f} h"

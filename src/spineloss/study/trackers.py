@@ -17,7 +17,7 @@ from spineloss.figures.point_cloud import point_cloud
 from spineloss.figures.slices import overlay
 from spineloss.learned.formula import Evolved
 from spineloss.results.run_folder import Run, epoch_row, folder_name
-from spineloss.study.training_run import Event
+from spineloss.study.jobs import Event
 from spineloss.text import parse
 
 HEIGHT = 256  # of a slice, in pixels
@@ -100,7 +100,7 @@ def pictures(event: Event, run: Run) -> dict[str, np.ndarray]:
         image = example.image()[example.slice].numpy()
         found["slice"] = np.asarray(overlay(image, truth, prediction, example.spacing[1:], HEIGHT))
     if _ends(event):
-        formulas = [part for part in parse(run.record()["loss"]).modules() if isinstance(part, Evolved)]
+        formulas = [part for part in parse(run.record()["loss"], run.study).modules() if isinstance(part, Evolved)]
         found |= {f"tree/{number}": _pixels(draw_tree(formula)) for number, formula in enumerate(formulas)}
     return found
 

@@ -3,10 +3,11 @@
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import torch
@@ -15,76 +16,20 @@ from spineloss import networks
 from spineloss.data import folds
 from spineloss.data.batches import Augment, training_batches
 from spineloss.data.dataset import Dataset, Sample
-from spineloss.errors import UserError
+from spineloss.errors import UserError, first_line
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
 from spineloss.results.run_folder import Run, signature
 from spineloss.seeding import seed_of
+from spineloss.study.jobs import Event, Job
+from spineloss.study.method import Trial
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
-from spineloss.study.settings import Study, Trial
-from spineloss.training.loop import Epoch, Training, TrainingSettings
+from spineloss.study.settings import Study
+from spineloss.training.loop import Training, TrainingSettings
 from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 
 INNER_FOLDS = 4  # a quarter of a fold's training cases judges the learning rates
-
-
-@dataclass(frozen=True)
-class Event:
-    """An epoch done, or a run failed (then `epoch` is none and `reason` says why).
-
-    `rate` is the learning rate that the run tries out on the fold's inner split; none for the fold's own run.
-    """
-
-    method: str
-    fold: int
-    epochs: int
-    epoch: Epoch | None = None
-    reason: str | None = None
-    repeat: int = 0
-    rate: float | None = None
-
-    def run(self, folder: Path) -> Run:
-        """The run that it is of, in the study's folder."""
-        run = Run.of(folder, self.method, self.fold, self.repeat)
-        return run if self.rate is None else run.candidate(self.rate)
-
-    @property
-    def place(self) -> str:
-        """Method, fold, and repeat and learning rate where there are several, in words."""
-        repeat = f" repeat {self.repeat}" if self.repeat else ""
-        rate = "" if self.rate is None else f" at rate {self.rate:g}"
-        return f"{self.method} fold {self.fold}{repeat}{rate}"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One training of a study: a trial on a fold, in one of its repeats.
-
-    With a `rate` it tries that learning rate, on the inner split of the fold's training cases.
-    """
-
-    trial: Trial
-    order: int
-    fold: int
-    repeat: int = 0
-    rate: float | None = None
-
-    def event(self, study: Study, epoch: Epoch | None = None, reason: str | None = None) -> Event:
-        """What happened in it."""
-        return Event(self.trial.name, self.fold, study.epochs, epoch, reason, self.repeat, self.rate)
-
-
-def jobs(study: Study) -> Iterator[Job]:
-    """Every training of a study, each after those that it needs: repeat by repeat, fold by fold."""
-    for repeat in range(study.repeats):
-        for fold in range(study.folds):
-            for order, trial in enumerate(study.trials):
-                rates = study.rates(trial.method)
-                # A fold's rate is chosen once, for all of its repeats.
-                for rate in rates if len(rates) > 1 and not repeat else ():
-                    yield Job(trial, order, fold, repeat, rate)
-                yield Job(trial, order, fold, repeat)
 
 
 @dataclass(frozen=True)
@@ -95,6 +40,7 @@ class Workshop:
     folder: Path
     data: Dataset
     folds: Sequence[Sequence[str]]
+    progress: Callable[[str], None]
 
     def run_of(self, job: Job) -> Run:
         """The folder of a job."""
@@ -117,19 +63,37 @@ class Workshop:
 
     def train(self, job: Job) -> Iterator[Event]:
         """Train a job if it is not done, yielding each epoch as an event; the jobs it needs come before."""
-        run, study = self.run_of(job), self.study
+        run = self.run_of(job)
+        adaptive = self.run_of(replace(job, trial=Trial(job.trial.method)))
+        if needs_adaptive(job.trial) and adaptive.record()["status"] != "done":
+            reason = f"needs the finished run of {job.trial.method.name} on this fold"
+            run.write_record(_place(job) | {"status": "waiting", "reason": reason})
+            return
         candidates = self._candidates(job)
-        try:
-            rate = job.rate if job.rate is not None else self._rate(job, candidates)
-            adaptive = self._adaptive(job)
-        except NotReady as error:
-            run.write_record(_place(job) | {"status": "failed", "reason": str(error)})
-            yield job.event(study, reason=str(error))
+        rate = self._rate(job, candidates)
+        if rate is None:
+            first = candidates[0]
+            reason = f"no learning rate could be chosen; at {first.rate:g}: {first.reason or 'no Dice'}"
+            run.write_record(_place(job) | {"status": "failed", "reason": reason})
+            yield job.event(self.study, reason=reason)
             return
         train, validation = self.cases(job)
-        steps = math.ceil(len(train) / study.batch)
-        found = recipe(job.trial, adaptive, epoch=steps, run=steps * study.epochs, key=self._key(job))
-        record = _place(job) | {
+        steps = math.ceil(len(train) / self.study.batch)
+        found = recipe(
+            job.trial,
+            adaptive,
+            epoch=steps,
+            run=steps * self.study.epochs,
+            key=self._key(job),
+            folder=self.study.folder,
+        )
+        record = self._record(job, found, rate, candidates)
+        if self._is_done(job, run, record):
+            return
+        yield from self._train(job, run, record, self._training(job, found, rate, train, validation))
+
+    def _record(self, job: Job, found: Recipe, rate: float, candidates: Sequence[Candidate]) -> dict[str, Any]:
+        return _place(job) | {
             "loss": str(found.loss),
             "weighting": job.trial.method.weighting,
             "tuning": job.trial.method.tuning,
@@ -137,51 +101,75 @@ class Workshop:
             "learning_rate": rate,
             "candidates": [vars(candidate) for candidate in candidates],
             "signature": self._signature(job, found, rate),
-            "specification": study.training(),
+            "specification": self.study.training(),
             "channels": list(self.data.channels),
             "orientation": self.data.orientation,
             "versions": _versions(),
             "device": _device_name(),
         }
-        before = run.record()
-        same = before.get("signature") == record["signature"]
-        if before["status"] == "done" and same:
-            if before["order"] != job.order:
-                run.write_record(before | {"order": job.order})
-            return
-        if before["status"] == "failed" and same and self._is_tried(job):
-            return
-        if not same:
-            run.remove_progress()
-        yield from self._train(job, run, record, self._training(job, found, rate, train, validation))
+
+    def _is_done(self, job: Job, run: Run, record: dict[str, Any]) -> bool:
+        """Whether a job is trained with just these settings, and all of its files are whole."""
+        try:
+            before = run.record()
+        except UserError as error:
+            self.progress(f"{error} That is done now.")
+            before = {"status": "pending"}
+        if before.get("signature") != record["signature"]:
+            return False
+        if before["status"] == "failed":
+            # A learning rate that failed while it was tried is not tried again for a run that is done.
+            return job.rate is not None and self.run_of(replace(job, rate=None)).record()["status"] == "done"
+        if before["status"] != "done":
+            return False
+        damage = run.damage()
+        if damage is not None:
+            self.progress(f"{damage} That is done now.")
+            return False
+        if before["order"] != job.order:
+            run.write_record(before | {"order": job.order})
+        return True
 
     def _train(self, job: Job, run: Run, record: dict[str, Any], training: Training) -> Iterator[Event]:
-        epochs: list[dict[str, Any]] = []
-        resumed = run.read_progress()
-        if resumed is not None:
-            state, epochs = resumed
-            training.load(state)
-        started = time.time()
-        run.write_record(record | {"status": "running", "reason": None, "started": started})
-        try:
-            for epoch in training.epochs():
-                epochs.append(epoch.plain())
-                run.write_progress(record["signature"], training.state(), epochs)
-                yield job.event(self.study, epoch)
-        except (LossNotFinite, MemoryError, RuntimeError) as error:
-            reason = _reason(error)
-            if reason is None:
-                raise
-            # Deterministic training would fail at the same step again: the next attempt starts anew.
-            run.remove_progress()
-            run.write_record(record | {"status": "failed", "reason": reason, "started": started})
-            yield job.event(self.study, reason=reason)
-            return
+        epochs = self._resume(run, record["signature"], training)
+        begun = record | {"started": time.time()}
+        run.write_record(begun | {"status": "running", "reason": None})
+        trained = training.epochs()
+        while True:
+            try:
+                epoch = next(trained, None)
+            # A foreign loss may raise anything, or exit; it fails its own run, and the others go on.
+            except (Exception, SystemExit) as error:
+                if not _out_of_memory(error):
+                    # Deterministic training would fail at the same step again: the next attempt starts anew.
+                    run.remove_progress()
+                failure = {"status": "failed", "reason": _reason(error), "traceback": _traceback(error)}
+                run.write_record(begun | failure)
+                yield job.event(self.study, reason=failure["reason"])
+                return
+            if epoch is None:
+                break
+            epochs.append(epoch.plain())
+            run.write_progress(record["signature"], training.state(), epochs)
+            yield job.event(self.study, epoch)
         timing = {
-            "seconds": sum(epoch["seconds"] for epoch in epochs),
-            "compute_seconds": sum(epoch["compute_seconds"] for epoch in epochs),
+            "seconds": math.fsum(epoch["seconds"] for epoch in epochs),
+            "compute_seconds": math.fsum(epoch["compute_seconds"] for epoch in epochs),
         }
-        run.finish(record | {"reason": None, "started": started, "timing": timing}, training.network.state_dict())
+        run.finish(begun | {"reason": None, "timing": timing}, training.network.state_dict())
+
+    def _resume(self, run: Run, signature: str, training: Training) -> list[dict[str, Any]]:
+        """Go on from the run's checkpoint, if it has one of the same settings; its epochs so far."""
+        try:
+            resumed = run.read_progress(signature)
+        except UserError as error:
+            self.progress(f"{error} That is done now.")
+            resumed = None
+        if resumed is None:
+            run.remove_progress()
+            return []
+        training.load(resumed[0])
+        return resumed[1]
 
     def _training(
         self, job: Job, found: Recipe, rate: float, train: Sequence[str], validation: Sequence[str]
@@ -242,40 +230,33 @@ class Workshop:
         first = Run.of(self.folder, job.trial.name, job.fold)
         return [read_candidate(first.candidate(rate), rate) for rate in rates]
 
-    def _rate(self, job: Job, candidates: Sequence[Candidate]) -> float:
+    def _rate(self, job: Job, candidates: Sequence[Candidate]) -> float | None:
+        """The learning rate of a job, or none where every candidate failed."""
         if not candidates:
-            return self.study.rates(job.trial.method)[0]
+            return job.rate or self.study.rates(job.trial.method)[0]
         best = chosen(candidates)
-        if best is None:
-            first = candidates[0]
-            raise NotReady(f"no learning rate could be chosen; at {first.rate:g}: {first.reason or 'no Dice'}")
-        return best.rate
-
-    def _is_tried(self, job: Job) -> bool:
-        """Whether a job tries a learning rate for a run that is done: one that failed is then not tried again."""
-        return job.rate is not None and self.run_of(replace(job, rate=None)).record()["status"] == "done"
-
-    def _adaptive(self, job: Job) -> Run:
-        """The run of the method itself that a control reads: of the same learning rate where rates are tried."""
-        run = self.run_of(replace(job, trial=Trial(job.trial.method)))
-        if needs_adaptive(job.trial) and run.record()["status"] != "done":
-            raise NotReady(f"{job.trial.method.name}, whose {job.trial.method.adapts} it takes, is not trained")
-        return run
-
-
-class NotReady(Exception):
-    """A run cannot be trained, because one that it needs is not done."""
+        return None if best is None else best.rate
 
 
 def _place(job: Job) -> dict[str, Any]:
     return {"method": job.trial.name, "order": job.order, "fold": job.fold, "repeat": job.repeat}
 
 
-def _reason(error: Exception) -> str | None:
-    if isinstance(error, LossNotFinite):
-        return str(error)
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "memory" in str(error).lower()
-    return "out of memory: lower `batch`, `width` or `grid`" if out_of_memory else None
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch had no memory: an error of its own on a GPU, a sentence of its allocator on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    if _out_of_memory(error):
+        return "out of memory: lower `batch`, `width` or `grid`"
+    return str(error) if isinstance(error, LossNotFinite | UserError) else first_line(error)
+
+
+def _traceback(error: BaseException) -> str | None:
+    """Where an error that is not one of training itself came from, for who wrote the loss."""
+    expected = isinstance(error, LossNotFinite | UserError) or _out_of_memory(error)
+    return None if expected else "".join(format_exception(error))
 
 
 def _device_name() -> str:
