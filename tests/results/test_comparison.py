@@ -1,13 +1,12 @@
 import csv
 import io
-import json
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from results.test_table import MISSED, make_run
+from results.test_table import MISSED, make_run, write_groups
 from spineloss.errors import UserError
 from spineloss.results.comparison import compare_study
 from spineloss.results.comparison_table import comparison_text
@@ -83,7 +82,7 @@ def test_repeats_are_no_new_cases(tmp_path):
 def test_patients_are_the_unit(tmp_path):
     (tmp_path / "study.yaml").write_text("")
     groups = {f"{patient}_{time}": str(patient) for patient in range(6) for time in ("ED", "ES")}
-    (tmp_path / "folds.json").write_text(json.dumps({"groups": groups}))
+    write_groups(tmp_path, groups)
     for order, (method, loss) in enumerate({"good": 0.0, "bad": 0.1}.items()):
         scores = {case: 0.8 - loss - 0.001 * order * number for number, case in enumerate(groups)}
         make_run(tmp_path, method, 0, {1: scores}, order)

@@ -8,6 +8,7 @@ from spineloss.files import write_csv
 from spineloss.metrics import METRICS
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import EPOCH_COLUMNS, Run
+from spineloss.results.study_folder import write_folds
 from spineloss.results.table import summarise, table_text, write_table
 
 MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice"), 0.0)
@@ -46,6 +47,11 @@ def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
         Run(folder).finish(record, {})
     else:
         Run(folder).write_record(record | {"status": status})
+
+
+def write_groups(study, groups):
+    folds = {"seed": 21, "data": "", "channels": ["all"], "orientation": "LPS", "groups": groups, "folds": []}
+    write_folds(study, folds)
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_repeats_are_averaged_within_the_fold(study):
 
 
 def test_cases_are_averaged_within_the_patient(study):
-    (study / "folds.json").write_text(json.dumps({"groups": {"a1": "a", "a2": "a"}}))
+    write_groups(study, {"a1": "a", "a2": "a"})
     make_run(study, "dice", 0, {1: {"a1": 0.2, "a2": 0.4, "b": 0.9}})
     assert cell(study, "dice", "dice", "last").mean == pytest.approx(0.6)
 
