@@ -47,7 +47,7 @@ INSIDE = {
         {"run_folder"},
         {"study_folder"},
         {"learning_rates", "records", "statistics"},
-        {"ranking", "table"},
+        {"convergence", "ranking", "selection", "table", "variance"},
         {"comparison"},
         {"comparison_export", "sentences"},
         {"comparison_table"},

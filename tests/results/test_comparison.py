@@ -9,6 +9,7 @@ from scipy import stats
 from results.test_table import MISSED, make_run, write_groups
 from spineloss.errors import UserError
 from spineloss.results.comparison import compare_study
+from spineloss.results.comparison_export import challenger_csv
 from spineloss.results.comparison_table import comparison_text
 from spineloss.results.records import case_values, fill_missed, read_records
 
@@ -109,6 +110,15 @@ def test_missed_structures_cannot_win(tmp_path):
     (result,) = compare_study(fill_missed(records, dict.fromkeys(cases, 100.0)), ["hd95"])
     assert result.comparison.contrasts["misses"].mean == pytest.approx((6 * 97 - 2) / 8)
     assert result.comparison.levels["misses"].missed == 0
+
+
+def test_a_table_for_challenger(study):
+    make_run(study, "part", 0, {10: {"0-0": MISSED, "0-1": 0.5}}, order=3)
+    rows = list(csv.DictReader(io.StringIO(challenger_csv(read_records(study), ["dice", "hd95"]))))
+    assert len(rows) == 2 * (12 + 12 + 2)
+    assert rows[0] == {"task": "dice", "case": "0-0", "algorithm": "good", "value": "0.9"}
+    missed = [row["value"] for row in rows if (row["algorithm"], row["case"]) == ("part", "0-0")]
+    assert missed == ["0.0", "NA"]
 
 
 def test_every_format_says_the_answer_and_the_numbers(study):

@@ -122,13 +122,16 @@ def compare(
         Literal["worst", "diagonal"],
         typer.Option(help="A missed structure's distance: the worst by rank, or the diagonal of its image."),
     ] = "worst",
-    format: Format = "text",
+    format: Annotated[
+        Literal["text", "markdown", "csv", "latex", "challenger"],
+        typer.Option(help="How it is written; challenger is what the R package challengeR reads."),
+    ] = "text",
 ) -> None:
     """Compare the methods case by case: the answer in two sentences, paired tests, ranks, and how sure it is.
 
     Example: [bold]spineloss study compare study/ --metrics dice,hd95 --margin 1,0.5[/bold]
     """
-    from spineloss.results.comparison import compare_study
+    from spineloss.results.comparison import compare_study, refuse_unknown_metrics
     from spineloss.results.comparison_table import comparison_text
     from spineloss.results.records import fill_missed, read_records
 
@@ -137,6 +140,12 @@ def compare(
         from spineloss.study.preparation import read_diagonals
 
         records = fill_missed(records, read_diagonals(folder))
+    if format == "challenger":
+        from spineloss.results.comparison_export import challenger_csv
+
+        refuse_unknown_metrics(names(metrics))
+        print(challenger_csv(records, names(metrics), epoch))
+        return
     results = compare_study(records, names(metrics), reference, _margins(margin), epoch)
     print(comparison_text(results, format, epoch=epoch))
 

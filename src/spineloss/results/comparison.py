@@ -1,27 +1,39 @@
 """The methods of a study compared case by case."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS
+from spineloss.results.averages import CaseValues
+from spineloss.results.convergence import Convergence, converge
 from spineloss.results.ranking import Ranking, rank
 from spineloss.results.records import Record, case_values
+from spineloss.results.selection import Selection, select
 from spineloss.results.statistics import Comparison, best_method, compare
 from spineloss.results.table import Summary, summarise
+from spineloss.results.variance import Spread, split_variance, training_differences
 
 FairEpoch = Literal["last", "best"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of a study: the comparison, the ranking, and each method's mean and deviation over folds."""
+    """One metric of a study: the comparison, the ranking, and each method's mean and deviation over folds.
+
+    Of a metric that decides also the spread of each difference with the luck of training, the winner's curse, and
+    whether training had converged.
+    """
 
     metric: str
     comparison: Comparison
     ranking: Ranking | None
     summaries: dict[str, Summary]
+    spreads: dict[str, Spread] = field(default_factory=dict)
+    selection: Selection | None = None
+    convergence: Convergence | None = None
 
 
 def compare_study(
@@ -54,7 +66,8 @@ def compare_study(
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
     chosen = reference or best_method(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
-    folds = sorted({record.fold for record in records})
+    folds = _trainings(records, repeats=False)
+    trainings = _trainings(records, repeats=True)
     summaries = summarise(records, epoch)
     unit = unit_of(records)
     results = []
@@ -66,19 +79,45 @@ def compare_study(
             higher_is_better=higher_is_better,
             picked=reference is None,
             margin=margin,
-            folds=[case_values([each for each in records if each.fold == fold], metric, epoch) for fold in folds],
+            folds=[case_values(fold, metric, epoch) for fold in folds],
             unit=unit,
         )
-        results.append(
-            Result(
-                metric,
-                comparison,
-                rank(values[metric], higher_is_better=higher_is_better),
-                # The first of a method's summaries is the average over its labels.
-                {summary.method: summary for summary in reversed(summaries) if summary.metric == metric},
-            )
+        result = Result(
+            metric,
+            comparison,
+            rank(values[metric], higher_is_better=higher_is_better),
+            # The first of a method's summaries is the average over its labels.
+            {summary.method: summary for summary in reversed(summaries) if summary.metric == metric},
         )
+        if metric in metrics:
+            by_training = [case_values(each, metric, epoch) for each in trainings]
+            result = replace(
+                result,
+                spreads=_spreads(comparison, by_training),
+                selection=select(values[metric], higher_is_better=higher_is_better),
+                convergence=converge(records, metric),
+            )
+        results.append(result)
     return results
+
+
+def _trainings(records: Sequence[Record], repeats: bool) -> list[list[Record]]:
+    """The records of each fold, or of each fold and repeat."""
+    found: dict[tuple[int, int], list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.fold, record.repeat if repeats else 0].append(record)
+    return list(found.values())
+
+
+def _spreads(comparison: Comparison, by_training: Sequence[CaseValues]) -> dict[str, Spread]:
+    """The spread of each method's difference from the reference; none where either missed a structure."""
+    found = {}
+    for method, contrast in comparison.contrasts.items():
+        differences = training_differences(by_training, method, comparison.reference)
+        spread = None if contrast.missed else split_variance(differences)
+        if spread:
+            found[method] = spread
+    return found
 
 
 def refuse_unknown_metrics(metrics: Sequence[str]) -> None:

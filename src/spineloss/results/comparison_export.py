@@ -1,18 +1,21 @@
-"""The comparison of a study as numbers alone, a line per metric and method."""
+"""The comparison of a study as numbers alone: a line per metric and method, or one per case for challengeR."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spineloss.files import csv_text
 from spineloss.results.comparison import FairEpoch, Result
 from spineloss.results.ranking import group_letters
+from spineloss.results.records import Record, case_values
 
 COMPARISON_COLUMNS = [
     *("metric", "epoch", "method", "reference", "mean", "std", "folds"),
     *("mean_low", "mean_high", "unit", "cases", "undefined", "missed"),
     *("difference", "difference_low", "difference_high", "median_difference", "rank_biserial"),
     *("pairs", "left_out", "p", "p_holm", "p_equivalent", "folds_agreeing", "folds_p", "verdict", "more_cases"),
-    *("mean_rank", "group", "first"),
+    *("cases_std", "trainings_std", "error", "freedom", "order_false", "mean_rank", "group", "first"),
+    *("chosen", "curve", "gain", "gain_noise", "reached", "loss_share", "loss_share_noise"),
 ]  # fmt: skip
 
 
@@ -25,6 +28,30 @@ def comparison_csv(results: Sequence[Result], epoch: FairEpoch = "last") -> str:
     """
     rows = [row for result in results for row in _rows(result, epoch)]
     return csv_text(rows, COMPARISON_COLUMNS).rstrip("\n")
+
+
+def challenger_csv(records: Sequence[Record], metrics: Sequence[str], epoch: FairEpoch = "last") -> str:
+    """The values of every case as challengeR reads them: a task per metric, `NA` where there is no value.
+
+    In R: `as.challenge(subset(read.csv(file), task == "hd95"), case = "case", algorithm = "algorithm", value =
+    "value", smallBetter = TRUE, na.treat = 1000)`, so that a missed structure is the worst there, too.
+
+    Args:
+        records: of `read_records`; cases of a patient are averaged, as for every statistic.
+        metrics: of `METRICS`.
+        epoch: what is compared.
+
+    References:
+        Wiesenfarth et al., Methods and open-source toolkit for analyzing and visualizing challenge results,
+        Scientific Reports 11, 2021.
+    """
+    rows = [
+        {"task": metric, "case": case, "algorithm": method, "value": value if math.isfinite(value) else "NA"}
+        for metric in metrics
+        for method, cases in case_values(records, metric, epoch).items()
+        for case, value in cases.items()
+    ]
+    return csv_text(rows, ["task", "case", "algorithm", "value"]).rstrip("\n")
 
 
 def _rows(result: Result, epoch: FairEpoch) -> Iterator[dict[str, Any]]:
@@ -63,6 +90,26 @@ def _rows(result: Result, epoch: FairEpoch) -> Iterator[dict[str, Any]]:
                 "folds_p": contrast.folds_p,
                 "verdict": contrast.verdict,
                 "more_cases": contrast.more_cases,
+            }
+        if spread := result.spreads.get(method):
+            row |= {
+                "cases_std": spread.cases,
+                "trainings_std": spread.trainings,
+                "error": spread.error,
+                "freedom": spread.freedom,
+                "order_false": spread.p_false,
+            }
+        if result.selection is not None:
+            row["chosen"] = result.selection.chosen.get(method, 0.0)
+        if result.convergence is not None:
+            trend = result.convergence.trends[method]
+            row |= {
+                "curve": trend.state,
+                "gain": trend.gain,
+                "gain_noise": trend.noise,
+                "reached": trend.soon,
+                "loss_share": trend.loss_share,
+                "loss_share_noise": trend.loss_noise,
             }
         if ranking is not None and method in ranking.mean_ranks:
             row |= {

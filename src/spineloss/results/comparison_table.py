@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import FairEpoch, Result
 from spineloss.results.comparison_export import comparison_csv
+from spineloss.results.convergence import Convergence
 from spineloss.results.ranking import Ranking, group_letters
-from spineloss.results.score_text import interval, number, percent, points, probability, score
+from spineloss.results.score_text import (
+    interval,
+    number,
+    percent,
+    points,
+    probability,
+    score,
+    score_with_unit,
+    with_noise,
+)
 from spineloss.results.sentences import answer, caution, margin_words, verdict_words
 from spineloss.results.statistics import Comparison, Contrast
 from spineloss.results.table import EPOCH_TITLES, best_mean, is_best
@@ -21,6 +31,8 @@ from spineloss.results.text_table import (
     lay_out,
     refuse_unknown_format,
 )
+
+FEW_CASES = 50
 
 
 def comparison_text(results: Sequence[Result], format: Format = "text", *, epoch: FairEpoch = "last") -> str:
@@ -44,9 +56,15 @@ def comparison_text(results: Sequence[Result], format: Format = "text", *, epoch
 
 
 def comparison_tables(result: Result, epoch: FairEpoch = "last") -> list[TextTable]:
-    """The comparison of a metric, and the ranking where there is one."""
-    ranking = [] if result.ranking is None else [_ranking_table(result, result.ranking)]
-    return [_comparison_table(result, epoch), *ranking]
+    """The comparison of a metric; where known, whether training had converged, what varies, and the ranking."""
+    tables = [_comparison_table(result, epoch)]
+    if result.convergence is not None:
+        tables.append(_convergence_table(result.convergence))
+    if result.spreads:
+        tables.append(_spread_table(result))
+    if result.ranking is not None:
+        tables.append(_ranking_table(result, result.ranking))
+    return tables
 
 
 def _comparison_table(result: Result, epoch: FairEpoch) -> TextTable:
@@ -108,6 +126,55 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes + [f"‡ {', '.join(methods)}: {words}" for words, methods in cautions.items()]
 
 
+def _convergence_table(convergence: Convergence) -> TextTable:
+    metric = METRICS[convergence.metric]
+    head = ["Method", "Curve", f"Gain ({points(convergence.metric)})", "95 % reached", "Loss's fall (%)"]
+    lines = [
+        [
+            Cell(method),
+            Cell(trend.state),
+            Cell(with_noise(trend.gain, trend.noise, metric.scale, signed=True)),
+            Cell(f"epoch {trend.soon}" if trend.soon else "undefined"),
+            Cell(with_noise(trend.loss_share, trend.loss_noise, 100)),
+        ]
+        for method, trend in convergence.trends.items()
+    ]
+    swapped, pairs = convergence.swapped
+    notes = [f"Of {pairs} pairs of methods, {swapped} changed their order over the last third"] if pairs else []
+    notes += [f"{leader} and {other} were still changing places" for leader, other in convergence.crossing]
+    title = f"{metric.title} over the last third of {convergence.epochs} epochs: had training converged?"
+    return TextTable(title, head, lines, notes)
+
+
+def _spread_table(result: Result) -> TextTable:
+    metric, unit = METRICS[result.metric], result.comparison.unit
+    head = ["Method", f"Of {unit} ({points(result.metric)})", "Of trainings", "Error", "Order false"]
+    lines = [
+        [
+            Cell(method),
+            Cell(number(spread.cases, metric.scale)),
+            Cell("unknown" if math.isnan(spread.trainings) else number(spread.trainings, metric.scale)),
+            Cell(number(spread.error, metric.scale)),
+            Cell(probability(spread.p_false)),
+        ]
+        for method, spread in result.spreads.items()
+    ]
+    title = f"{metric.title}: what the difference from {result.comparison.reference} varies with"
+    return TextTable(title, head, lines, _selection_notes(result))
+
+
+def _selection_notes(result: Result) -> list[str]:
+    if result.selection is None:
+        return []
+    metric, selection = result.metric, result.selection
+    shares = sorted(selection.chosen.items(), key=lambda item: -item[1])
+    named = ", ".join(f"{method} {percent(share)}" for method, share in shares[:4] if percent(share))
+    return [
+        f"The best mean here is {score_with_unit(metric, selection.observed)}; of the method chosen on cases "
+        f"drawn again, on those not drawn, {score_with_unit(metric, selection.expected)}. Chosen: {named}"
+    ]
+
+
 def _ranking_table(result: Result, ranking: Ranking) -> TextTable:
     head = ["Method", "Mean rank", "Group", *(f"Rank {place}" for place in range(1, len(ranking.mean_ranks) + 1))]
     letters, unit = group_letters(ranking), result.comparison.unit
@@ -147,7 +214,18 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
         f"p: paired Wilcoxon signed-rank test, Holm-corrected over {family}; within each metric, not across them.",
         "Folds: in how many the mean difference points the same way as over all cases.",
         "Verdict: by p, at 5 %. More cases: for 80 % power, if the differences seen here are the true ones.",
+        "Curve: rising if the gain over the last third is above its noise and 1 % of the final level; flat if it "
+        "is surely below that. Gain: ± its standard error. Loss's fall: the last third's part of the training "
+        "loss's.",
+        "Of cases, of trainings: standard deviation of the difference. Error: of its mean, with both. "
+        "Order false: the probability that the true mean difference has the other sign.",
     ]
+    fewest = min(level.cases for level in comparison.levels.values())
+    if fewest < FEW_CASES:
+        lines.append(
+            f"With {fewest} {comparison.unit} the intervals of the mean are a little too short: below {FEW_CASES} "
+            "they hold the true mean in 90 to 94 of 100 studies, not in 95."
+        )
     if comparison.margin:
         margins = " and ±".join(margin_words(result.metric, result.comparison) for result in results)
         lines.append(

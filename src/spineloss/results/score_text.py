@@ -23,6 +23,17 @@ def number(value: float, scale: float = 1, *, signed: bool = False) -> str:
     return f"{scale * value:{'+' if signed else ''}.2f}".replace("-", "−")
 
 
+def with_noise(value: float, noise: float, scale: float = 1, *, signed: bool = False) -> str:
+    """A value and its standard error.
+
+    >>> with_noise(0.011, 0.002, 100, signed=True), with_noise(math.nan, math.nan)
+    ('+1.10 ± 0.20', 'undefined')
+    """
+    return number(value, scale, signed=signed) + (
+        "" if math.isnan(value + noise) else f" ± {number(noise, scale)}"
+    )
+
+
 def score(metric: str, mean: float, std: float = math.nan) -> str:
     """A mean in the metric's unit, and its standard deviation where there is one.
 

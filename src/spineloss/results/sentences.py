@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result
-from spineloss.results.ranking import Ranking
-from spineloss.results.score_text import score_with_unit
+from spineloss.results.convergence import Convergence
+from spineloss.results.score_text import number, points, probability, score_with_unit
 from spineloss.results.statistics import Comparison, Contrast, Verdict
 
 # Beyond this, "about n more cases" would be a number nobody can believe.
@@ -16,14 +16,57 @@ MANY_CASES = 1000
 def answer(results: Sequence[Result]) -> str:
     """The answer in two sentences: which method is best and against which that holds, then how sure it is.
 
+    Where training had not converged, a sentence before them says so, and that there is no winner yet.
+
     Args:
         results: of `compare_study`, the deciding metric first.
     """
-    metric, comparison, ranking = results[0].metric, results[0].comparison, results[0].ranking
+    result, metric, comparison = results[0], results[0].metric, results[0].comparison
     first = _picked(metric, comparison) if comparison.picked else _against(metric, comparison)
-    clauses = [_next_metrics(results), _stability(metric, comparison, ranking), _needed(metric, comparison)]
+    clauses = [_next_metrics(results), _stability(result), _order(result), _needed(metric, comparison)]
+    doubt = convergence_words(result.convergence)
+    if result.convergence is not None and not result.convergence.settled:
+        sentences = [f"no winner yet: {doubt}", f"so far, {first[0].lower()}{first[1:]}"]
+    else:
+        sentences, clauses = [first], [*clauses, doubt]
     second = "; ".join(clause for clause in clauses if clause)
-    return f"{first}. {second[0].upper()}{second[1:]}." if second else f"{first}."
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in [*sentences, second] if sentence)
+
+
+def convergence_words(convergence: Convergence | None) -> str:
+    """Which curves still rose, crossed, or cannot be judged; nothing where all were flat."""
+    if convergence is None:
+        return ""
+    metric, trends = convergence.metric, convergence.trends
+    if len(convergence.methods("unknown")) == len(trends):
+        return "whether training had converged is unknown: its last third has too few validations"
+    parts = []
+    if rising := convergence.methods("rising"):
+        gains = [number(trends[method].gain, METRICS[metric].scale, signed=True) for method in rising]
+        parts.append(
+            f"{_some(rising, len(trends))} {_was(rising)} still getting better when training ended "
+            f"({_span(gains)} {points(metric)} of {METRICS[metric].title} over its last third)"
+        )
+    if convergence.crossing:
+        leader, others = convergence.crossing[0][0], [other for _, other in convergence.crossing]
+        parts.append(f"the order of {leader} and {_some(others, len(trends))} was still changing")
+    if unclear := convergence.methods("unclear", "unknown"):
+        parts.append(f"whether {_some(unclear, len(trends))} had converged is unclear")
+    return "; ".join(parts)
+
+
+def _was(methods: Sequence[str]) -> str:
+    return "was" if len(methods) == 1 else "were"
+
+
+def _some(methods: Sequence[str], all_methods: int) -> str:
+    if len(methods) == all_methods > 1:
+        return "both methods" if all_methods == 2 else f"all {all_methods} methods"
+    return _join(methods) if len(methods) <= 4 else f"{len(methods)} of {all_methods} methods"
+
+
+def _span(texts: Sequence[str]) -> str:
+    return _join(texts) if len(texts) <= 4 else f"{min(texts)} to {max(texts)}"
 
 
 def verdict_words(contrast: Contrast, unit: str = "cases") -> str:
@@ -135,7 +178,9 @@ def _next_metrics(results: Sequence[Result]) -> str:
     return f"where {METRICS[first.metric].title} leaves it open, {', then '.join(parts)}"
 
 
-def _stability(metric: str, comparison: Comparison, ranking: Ranking | None) -> str:
+def _stability(result: Result) -> str:
+    """How often the best method comes first when cases are drawn again, and what it is worth on the others."""
+    metric, comparison, ranking = result.metric, result.comparison, result.ranking
     if ranking is None:
         return ""
     if comparison.picked:
@@ -143,10 +188,22 @@ def _stability(metric: str, comparison: Comparison, ranking: Ranking | None) -> 
     else:
         first = max(ranking.chances, key=lambda method: ranking.chances[method][0])
         name = f"{first} ({score_with_unit(metric, comparison.levels[first].mean)})"
-    share = 100 * ranking.chances[first][0]
-    return (
-        f"with these networks and the {comparison.unit} drawn again, {name} comes first in {share:.0f} % of draws"
-    )
+    share = f"{100 * ranking.chances[first][0]:.0f} %"
+    text = f"with these networks and the {comparison.unit} drawn again, {name} comes first in {share} of draws"
+    if not comparison.picked or result.selection is None:
+        return text
+    return f"{text}, and the first scores {score_with_unit(metric, result.selection.expected)} on those not drawn"
+
+
+def _order(result: Result) -> str:
+    """How likely the order of the best method and the next is false."""
+    means = {method: result.summaries[method].mean for method in result.spreads}
+    if not result.comparison.picked or not means:
+        return ""
+    choose = max if METRICS[result.metric].higher_is_better else min
+    following = choose(means, key=lambda method: means[method])
+    chance = probability(result.spreads[following].p_false)
+    return f"counting the luck of training, {following} is truly better with a probability of {chance}"
 
 
 def _needed(metric: str, comparison: Comparison) -> str:
