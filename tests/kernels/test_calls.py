@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
+from fuzz.kernel_calls import attempt
 from spineloss.kernels import native
 from spineloss.kernels.native import libraries, library
 from spineloss.kernels.voxel_sums import sums_of
+from spineloss.seeding import generator
 from spineloss.text import parse
 
 GAMMAS = (0.0, 0.5, 1.45, 5.0)
@@ -40,6 +42,13 @@ def lanes(request, monkeypatch):
     if functions is None:
         pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
     monkeypatch.setattr(native, "library", lambda: functions)
+
+
+@needs_library
+@pytest.mark.parametrize("tens", range(30))
+def test_odd_tensors_give_what_plain_operations_give(tens, tmp_path):
+    for number in range(10 * tens, 10 * tens + 10):
+        attempt(None, generator("kernel_calls", 0, number), tmp_path)
 
 
 @needs_library
@@ -149,6 +158,7 @@ import sys, torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
+from spineloss.seeding import generator
 from spineloss.text import parse
 
 rank = int(sys.argv[1])

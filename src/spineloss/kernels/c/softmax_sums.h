@@ -63,10 +63,11 @@ static void sum_labelled(const softmax *s, const tile *t, const batch *b, int c,
     vec sums[FOCAL + MOST_GAMMAS] = {0};
     for (int at = 0; at < t->voxels; at += LANES) {
         bits here = load_bits(t->labels + at) == c;
+        vec y = keep(here, splat(1.0f));
         vec p = softmax_probability(s, t, c, at), error = blend(here, load(s->wrong + at), p);
-        sums[OVERLAP] += keep(here, p);
+        sums[OVERLAP] += p * y;
         sums[PREDICTED] += p;
-        sums[TRUE] += keep(here, splat(1.0f));
+        sums[TRUE] += y;
         sums[ERROR] += error * error;
         if (b->entropy) sums[ENTROPY] += keep(here, load(s->entropy + at));
         for (int g = 0; g < b->focal; g++) sums[FOCAL + g] += keep(here, load(s->focal[g] + at));
