@@ -1,0 +1,58 @@
+"""The site: `make docs` builds it into build/site, from these pages, the docstrings and the commands themselves."""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import spineloss
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+project = "spineloss"
+author = "the authors of spineloss"
+copyright = "the authors of spineloss, Apache-2.0"
+version = release = spineloss.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx.ext.mathjax",
+    "generators",
+]
+exclude_patterns = ["generators"]
+nitpicky = True
+# Names that an annotation holds and that no page documents: types of others, and type variables.
+nitpick_ignore_regex = [("py:.*", r"(torch|numpy|np|nn|SimpleITK|sitk|pathlib|collections|typing)\..*")]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+suppress_warnings = ["myst.strikethrough"]
+nb_execution_mode = "force"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Equations are drawn from disk: one file of MathJax, fonts included, is copied into the site.
+MATHJAX = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0]) / "static/mathjax/tex-svg.js"
+mathjax_path = MATHJAX.name
+
+html_theme = "furo"
+html_title = f"spineloss {release}"
+html_static_path = ["static", str(MATHJAX)]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5c7a", "color-brand-content": "#0b5c7a"},
+    "dark_css_variables": {"color-brand-primary": "#7cc4de", "color-brand-content": "#7cc4de"},
+}

@@ -1,0 +1,21 @@
+"""Pages made from the package itself, as a Sphinx extension: commands, study file, losses, measurements."""
+
+import shutil
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from generators import command_line, loss_gallery, measurements, study_file
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("builder-inited", _write)
+    app.connect("source-read", measurements.point_into_the_site)
+    return {"parallel_read_safe": True}
+
+
+def _write(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "generated"
+    shutil.rmtree(folder, ignore_errors=True)
+    for make in (command_line.write, study_file.write, loss_gallery.write, measurements.write):
+        make(folder)

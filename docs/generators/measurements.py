@@ -1,0 +1,29 @@
+"""Measured results, written by benchmarks and studies beside themselves, as pages of the site."""
+
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = {"benchmarks": ROOT / "benchmarks" / "results", "studies": ROOT / "studies" / "results"}
+# A link to such a result, from wherever the page stands in the repository.
+LINK = re.compile(r"\]\((?:\.\./)*(benchmarks|studies)/results/([\w-]+)\.md")
+
+
+def write(folder: Path) -> None:
+    """A page for each result, and one that lists them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["# Measurements", "", "Each page says the command that makes it again.", ""]
+    for kind, source in FOLDERS.items():
+        names = sorted(path.stem for path in source.glob("*.md"))
+        for name in names:
+            text = (source / f"{name}.md").read_text(encoding="utf-8")
+            (folder / f"{kind}-{name}.md").write_text(text, encoding="utf-8")
+        lines += ["```{toctree}", f":caption: {kind.capitalize()}", *(f"{kind}-{name}" for name in names), "```", ""]
+    (folder / "measurements.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def point_into_the_site(app: Sphinx, page: str, content: list[str]) -> None:
+    """Links to results lead to their pages here."""
+    content[0] = LINK.sub(r"](/generated/\1-\2.md", content[0])

@@ -1,0 +1,57 @@
+"""The reference of the study file, from its schema."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spineloss.study.settings import AugmentSettings, Method, Study
+
+TITLES = {Study: "The study", Method: "A method", AugmentSettings: "`augment`"}
+
+
+def write(folder: Path) -> None:
+    """One page: every key with its values, default and meaning."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "# The study file",
+        "",
+        "YAML. Every key but `data` and `methods` has a default; an unknown key is refused, with the closest match.",
+        "`preset: lumbar` (or `cervical`, `demo`) starts from a preset. `spineloss study new DATA` writes a commented",
+        "file for your data, and `spineloss study schema` the JSON schema by which an editor completes its keys.",
+        "",
+    ]
+    for model, title in TITLES.items():
+        schema = model.model_json_schema()
+        lines += [f"## {title}", "", "| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [_row(name, key, schema) for name, key in schema["properties"].items()] + [""]
+    (folder / "study-file.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _row(name: str, key: dict[str, Any], schema: dict[str, Any]) -> str:
+    default = "required" if name in schema.get("required", ()) else f"`{_yaml(key.get('default'))}`"
+    return f"| `{name}` | {_values(key)} | {default} | {key.get('description', '')} |"
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("...").strip()
+
+
+RANGES = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def _values(key: dict[str, Any]) -> str:
+    if "anyOf" in key:
+        return " or ".join(_values(one) for one in key["anyOf"])
+    if "const" in key or "enum" in key:
+        return " or ".join(f"`{value}`" for value in key.get("enum", [key.get("const")]))
+    if "$ref" in key:
+        return "see below"
+    if key.get("type") == "array":
+        items = key.get("items") or key["prefixItems"][0]
+        size = f"{len(key['prefixItems'])} times " if "prefixItems" in key else "list of "
+        return size + _values(items)
+    name = {"integer": "whole number", "null": "nothing", "string": "text"}.get(key["type"], key["type"])
+    limits = [f"{words} {key[limit]:g}" for limit, words in RANGES.items() if limit in key]
+    limits += [f"a multiple of {key['multipleOf']}"] if "multipleOf" in key else []
+    return " ".join([name, ", ".join(limits)]).strip()
