@@ -3,14 +3,14 @@ PYTHON ?= python3
 SPINELOSS := .venv/bin/spineloss
 DEMO := build/demo
 
-.PHONY: setup demo test
+.PHONY: setup demo test docs
 
 setup: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/kernels/c/*.[ch])
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[study,trackers,test]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[study,trackers,test,docs]'
 	touch $@
 
 # DATA=folder runs the same study on your own volumes.
@@ -30,3 +30,7 @@ test: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest --durations=10
+
+# The site, in build/site: open build/site/index.html.
+docs: setup
+	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/site

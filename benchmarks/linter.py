@@ -1,4 +1,4 @@
-"""Run the linter on our losses, MONAI's and torch's, and write the findings into docs/reference/linter.md, below its words.
+"""Run the linter on our losses, MONAI's and torch's; write into docs/reference/linter.md, below its words.
 
 python benchmarks/linter.py
 """

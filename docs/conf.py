@@ -1,4 +1,4 @@
-"""The site: `make docs` builds it into build/site, from these pages, the docstrings and the commands themselves."""
+"""The site: `make docs` builds it into build/site, from these pages, docstrings and commands."""
 
 import sys
 from importlib.util import find_spec

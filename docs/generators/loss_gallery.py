@@ -34,7 +34,12 @@ def write(folder: Path) -> None:
 
 
 def _overview(found: list[Entry]) -> str:
-    lines = ["# Gallery of losses", "", "Every loss of the library; a study names them as they are written here.", ""]
+    lines = [
+        "# Gallery of losses",
+        "",
+        "Every loss of the library; a study names them as they are written here.",
+        "",
+    ]
     for category in dict.fromkeys(entry.category for entry in found):
         members = [entry for entry in found if entry.category == category]
         lines += [f"## {category.capitalize()}", "", "| loss | equation | use it |", "| --- | --- | --- |"]
@@ -45,14 +50,14 @@ def _overview(found: list[Entry]) -> str:
 
 def _page(entry: Entry, costs: dict[str, str]) -> str:
     lines = [f"# `{entry.name}`", "", "```{math}", entry.equation, "```", "", entry.formula, ""]
-    lines += [f"**When to use it.** {entry.use}", ""] if entry.use else []
+    lines += [f"**When to use it.** {entry.use}", ""]
     for shade in SHADES:
         lines += [f"```{{image}} {entry.name}-{shade}.svg", f":class: only-{shade}"]
         lines += [f":alt: Value and slope of {entry.name}, and its gradient on small shapes", "```", ""]
     lines += [
-        "Left: its value and slope where every voxel of an image, half of it foreground, is right with the same probability.",
-        "Right: the shapes of the thesis's chapter 3.6, predicted with probabilities 0.9 and 0.1; outlined is the truth,",
-        "in colour the gradient that each voxel's logit gets (orange: towards foreground, blue: away).",
+        "Left: its value and slope where every voxel of an image, half of it foreground, is right with the same",
+        "probability. Right: the shapes of the thesis's chapter 3.6, predicted with probabilities 0.9 and 0.1.",
+        "Outlined is the truth; the colour is the step that each voxel's logit gets (orange: up, violet: down).",
         "",
     ]
     if entry.arguments:
@@ -66,7 +71,7 @@ def _page(entry: Entry, costs: dict[str, str]) -> str:
 
 
 def _equation(entry: Entry) -> str:
-    return f"${entry.equation}$" if entry.equation else entry.formula.splitlines()[0]
+    return f"${entry.equation}$"
 
 
 def _costs() -> dict[str, str]:

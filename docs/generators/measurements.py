@@ -20,7 +20,13 @@ def write(folder: Path) -> None:
         for name in names:
             text = (source / f"{name}.md").read_text(encoding="utf-8")
             (folder / f"{kind}-{name}.md").write_text(text, encoding="utf-8")
-        lines += ["```{toctree}", f":caption: {kind.capitalize()}", *(f"{kind}-{name}" for name in names), "```", ""]
+        lines += [
+            "```{toctree}",
+            f":caption: {kind.capitalize()}",
+            *(f"{kind}-{name}" for name in names),
+            "```",
+            "",
+        ]
     (folder / "measurements.md").write_text("\n".join(lines), encoding="utf-8")
 
 

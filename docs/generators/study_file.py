@@ -16,9 +16,9 @@ def write(folder: Path) -> None:
     lines = [
         "# The study file",
         "",
-        "YAML. Every key but `data` and `methods` has a default; an unknown key is refused, with the closest match.",
-        "`preset: lumbar` (or `cervical`, `demo`) starts from a preset. `spineloss study new DATA` writes a commented",
-        "file for your data, and `spineloss study schema` the JSON schema by which an editor completes its keys.",
+        "YAML. Every key but `data` and `methods` has a default; an unknown key is refused. `preset: lumbar` (or",
+        "`cervical`, `demo`) starts from a preset. `spineloss study new DATA` writes a commented one;",
+        "by the schema that `spineloss study schema` prints, an editor completes the keys.",
         "",
     ]
     for model, title in TITLES.items():

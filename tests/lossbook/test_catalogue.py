@@ -10,6 +10,7 @@ from spineloss.text import parse
 def test_every_loss_is_explained(name):
     found = entry(name)
     assert found.category in {"distribution", "region", "boundary", "compound"}
+    assert found.equation and found.use.endswith(".")
     assert found.formula and ">>>" not in found.formula + found.paper
     assert str(parse(found.example)) == found.example
     assert all(argument.meaning and argument.range for argument in found.arguments)

@@ -30,6 +30,8 @@ class Entry:
     name: str
     category: str
     formula: str
+    equation: str
+    use: str
     arguments: tuple[Argument, ...]
     paper: str
     example: str
@@ -37,6 +39,7 @@ class Entry:
     def text(self) -> str:
         """The entry without its arguments."""
         lines = [f"{self.name} ({self.category})", "", self.formula, ""]
+        lines += [f"Use: {self.use}"] if self.use else []
         lines += [f"Paper: {self.paper}"] if self.paper else []
         return "\n".join([*lines, f"Example: {self.example}"])
 
@@ -63,6 +66,8 @@ def entry(name: str) -> Entry:
         # Losses live in one module per category of the thesis's Fig. 2.2.
         category=loss.__module__.rpartition(".")[2],
         formula=sections["formula"].strip(),
+        equation=loss.equation,
+        use=loss.use,
         arguments=tuple(
             Argument(item.name, short(item.default), range_of(item), item.metadata["meaning"])
             for item in arguments_of(loss)

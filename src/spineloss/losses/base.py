@@ -44,13 +44,15 @@ def choice(*, default: str, meaning: str) -> Any:
 class Loss(nn.Module, Convention):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
-    A subclass has a `name` in the text form, declares its arguments as fields (`parameter`, `choice`), says which
-    of the target's distance maps it `needs` from the data side and which `gammas` of entropies it reads, and
-    computes the `values` of each sample and class from `Inputs`. Every loss has the keyword arguments of
-    `Convention`; of a sum, those of the sum count.
+    A subclass has a `name` in the text form, and for the gallery an `equation` and when to `use` it. It declares
+    its arguments as fields (`parameter`, `choice`), says which of the target's distance maps it `needs` from the
+    data side and which `gammas` of entropies it reads, and computes the `values` of each sample and class from
+    `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the sum count.
     """
 
     name: ClassVar[str]
+    equation: ClassVar[str] = ""  # in LaTeX
+    use: ClassVar[str] = ""  # when to use it, and when not
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)

@@ -37,6 +37,11 @@ class Boundary(DistanceLoss):
     """
 
     name = "boundary"
+    equation = r"\frac{1}{M} \sum_i P_i\,\phi_Y(i)"
+    use = (
+        "Beside a region loss, when the outline matters and the structure is thin or tiny. Not alone: it "
+        "does not see overlap."
+    )
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         return inputs.weighted_mean(inputs.distances(self.unit))
@@ -61,6 +66,11 @@ class Hausdorff(DistanceLoss):
     """
 
     name = "hausdorff"
+    equation = r"\frac{1}{M} \sum_i (P_i - Y_i)^2 \left(|\phi_P(i)|^{\alpha} + |\phi_Y(i)|^{\alpha}\right)"
+    use = (
+        "Beside a region loss, when the farthest error is scored. It makes a distance map of the "
+        "prediction at every step, which costs time."
+    )
 
     alpha: float = parameter(default=2.0, low=0, high=4, meaning="power of the distances, 2 in the paper")
 

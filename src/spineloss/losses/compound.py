@@ -159,6 +159,8 @@ class DiceCrossEntropy(WeightedSum):
     """
 
     name = "dice_cross_entropy"
+    equation = r"\alpha\,L_{\text{Dice}} + \beta\,L_{\text{cross-entropy}}"
+    use = "When in doubt: overlap and calibrated voxels at once. It is what nnU-Net trains with."
 
     alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
     beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the cross-entropy")
@@ -184,6 +186,8 @@ class DiceFocal(WeightedSum):
     """
 
     name = "dice_focal"
+    equation = r"\alpha\,L_{\text{Dice}} + \beta\,L_{\text{focal}}"
+    use = "As Dice with cross-entropy, where easy background dominates even so."
 
     alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
     beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the focal loss")
@@ -214,6 +218,10 @@ class TverskyFocal(Region):
     """
 
     name = "tversky_focal"
+    equation = r"\left(1 - \frac{TP}{TP + \alpha\,FP + \beta\,FN}\right)^{1/\gamma}"
+    use = (
+        "Small structures, scored unevenly: as Tversky, but overlaps that are already good keep a larger gradient."
+    )
 
     alpha: float = parameter(default=0.7, low=0, high=10, meaning="weight of false positives")
     beta: float = parameter(default=0.3, low=0, high=10, meaning="weight of false negatives")

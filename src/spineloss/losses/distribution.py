@@ -43,6 +43,8 @@ class CrossEntropy(VoxelLoss):
     """
 
     name = "cross_entropy"
+    equation = r"-\frac{1}{M} \sum_i Y_i \log P_i + (1 - Y_i) \log(1 - P_i)"
+    use = "The default to beat: confident mistakes keep their gradient. With a very small foreground, add Dice."
 
     @property
     def gammas(self) -> tuple[float, ...]:
@@ -69,6 +71,8 @@ class Focal(VoxelLoss):
     """
 
     name = "focal"
+    equation = r"\frac{\alpha}{M} \sum_i \left(1 - e^{-c_i}\right)^{\gamma} c_i, \quad c_i = -\log P(Y_i)"
+    use = "Many easy voxels drown a few hard ones: raise gamma until they no longer do."
 
     alpha: float = parameter(default=0.25, low=0, high=1, meaning="factor")
     gamma: float = parameter(default=1.45, low=0, high=10, meaning="focus on wrong voxels; 0 is cross-entropy")

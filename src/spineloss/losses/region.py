@@ -50,6 +50,11 @@ class Dice(Region):
     """
 
     name = "dice"
+    equation = r"1 - \frac{2\,TP}{2\,TP + FP + FN}"
+    use = (
+        "Dice is what is scored and the foreground is small. Alone it needs a well chosen learning rate; "
+        "with cross-entropy it needs less care."
+    )
 
     @property
     def plane(self) -> tuple[float, float]:
@@ -68,6 +73,8 @@ class IoU(Region):
     """
 
     name = "iou"
+    equation = r"1 - \frac{TP}{TP + FP + FN}"
+    use = "IoU is what is scored. It orders predictions as Dice does, and punishes bad ones more."
 
     @property
     def plane(self) -> tuple[float, float]:
@@ -88,6 +95,10 @@ class Tversky(Region):
     """
 
     name = "tversky"
+    equation = r"1 - \frac{TP}{TP + \alpha\,FP + \beta\,FN}"
+    use = (
+        "False alarms and misses do not cost the same: raise beta to miss less, alpha to raise fewer false alarms."
+    )
 
     alpha: float = parameter(default=0.7, low=0, high=10, meaning="weight of false positives")
     beta: float = parameter(default=0.3, low=0, high=10, meaning="weight of false negatives")
@@ -111,6 +122,8 @@ class Asymmetric(Region):
     """
 
     name = "asymmetric"
+    equation = r"1 - \frac{(1 + \beta^2)\,TP}{(1 + \beta^2)\,TP + FP + \beta^2 FN}"
+    use = "An F-score is the goal: beta says how many times recall matters more than precision."
 
     beta: float = parameter(default=1.52, low=0, high=10, meaning="above 1 it weights false negatives more")
 
@@ -134,6 +147,11 @@ class Effectiveness(Region):
     """
 
     name = "effectiveness"
+    equation = r"1 - \frac{TP}{TP + \frac{\alpha}{1 + \gamma^2} FP + \frac{\beta \gamma^2}{1 + \gamma^2} FN}"
+    use = (
+        "To search the whole plane of overlap losses with one formula; Dice, Tversky and F-scores are "
+        "points of it."
+    )
 
     alpha: float = parameter(default=1.0, low=0, high=10, meaning="weight of false positives")
     beta: float = parameter(default=1.0, low=0, high=10, meaning="weight of false negatives")
