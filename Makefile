@@ -3,7 +3,7 @@ PYTHON ?= python3
 SPINELOSS := .venv/bin/spineloss
 DEMO := build/demo
 
-.PHONY: setup demo test docs
+.PHONY: setup demo test docs fuzz
 
 setup: .venv/.ready
 
@@ -34,3 +34,8 @@ test: setup
 # The site, in build/site: open build/site/index.html.
 docs: setup
 	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/site
+
+# Mutated volumes, studies, texts, caches and kernel calls: a result or one sentence. MINUTES=120 for a night.
+MINUTES ?= 2
+fuzz: setup
+	.venv/bin/python tests/fuzz/campaign.py --minutes $(MINUTES)

@@ -9,7 +9,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
 FLOORS = [
     {"errors", "extras", "seeding"},
-    {"files", "grammar", "kernels"},
+    {"files", "grammar", "kernels", "strict_yaml"},
     {"data", "losses", "metrics", "networks", "weighting"},
     {"learned"},
     {"text"},

@@ -4,7 +4,7 @@ import torch
 
 from spineloss.errors import UserError
 from spineloss.losses import Compound, Dice, DiceFocal, Tversky, TverskyFocal
-from spineloss.text import parse
+from spineloss.text import no_imports, parse
 
 
 def test_defaults_are_table_a7():
@@ -81,3 +81,35 @@ def test_a_mistake_is_named(text, message):
 def test_settings_belong_to_the_whole_loss():
     with pytest.raises(UserError, match="spineloss.loss"):
         parse("dice(activation=softmax)")
+
+
+def test_a_text_that_imports_code_is_refused_where_nothing_may_run(monkeypatch):
+    def executed(name):
+        raise AssertionError(f"{name} was imported")
+
+    monkeypatch.setattr("spineloss.text.importlib.import_module", executed)
+    with no_imports():
+        assert str(parse("dice + focal")) == str(parse("dice + focal"))
+        with pytest.raises(UserError, match="some.Loss imports code, which --no-imports refuses"):
+            parse("dice + 0.5*some.Loss")
+    with pytest.raises(UserError, match="some.Loss cannot be imported"):
+        parse("some.Loss")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tversky(alpha=" + "9" * 5000 + ")", "longer than"),
+        ("tversky(alpha=" + "9" * 100 + ")", "out of range"),
+        ("evolved(" + "mean(" * 60 + "p" + ")" * 60 + ")", "nested more than 50 levels deep"),
+        ("dice + " * 3000 + "dice", "longer than 10000 characters"),
+        ("d" * 200, "longer than"),
+        ("tversky(alpha=\u0663)", "something unexpected"),
+        ('meta("\ud800")', "is no meta-loss"),
+        ('meta("/dev/zero")', "is no meta-loss"),
+    ],
+)
+def test_a_hostile_text_is_one_short_sentence(text, told):
+    with pytest.raises(UserError, match=told) as error:
+        parse(text)
+    assert str(error.value).isprintable() and len(str(error.value)) < 600

@@ -19,10 +19,14 @@ from spineloss.errors import UserError
 
 TOKEN = re.compile(
     r"\s*(?:\"(?P<quoted>[^\"]*)\"|(?P<path>[\w.~-]*/[\w.~/-]*)"
-    r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
+    r"|(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<word>[A-Za-z_][\w.]*)|(?P<sign>[-*+(),=]))"
 )
 BOOLEANS = {"true": True, "false": False}
-DEEPEST = 50  # level of a formula: the reader calls itself once a level
+DEEPEST = 50  # level of a formula: the reader calls itself once per level
+LONGEST = 10_000  # characters of a text
+QUOTED = 150  # characters of a text that a message repeats, and of a name or number
+WHOLE = 15  # digits of a whole number: a longer one is no number of steps, and may be too large for a float
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ class Text:
     text: str
 
     def error(self, complaint: str) -> UserError:
-        """What the user is told of a mistake in it."""
-        return UserError(f"The {self.kind} {self.text!r} is not understood: {complaint}.")
+        """A mistake in it, as a sentence."""
+        return UserError(f"The {self.kind} {shortened(self.text)!r} is not understood: {complaint}.")
 
     def sum(self) -> list[tuple[float | None, "Call"]]:
         """Its terms and their weights, none where none is written.
@@ -142,12 +146,16 @@ class _Reader:
         self.position = 0
 
     def _tokens(self) -> list[tuple[str, str]]:
+        if len(self.source.text) > LONGEST:
+            raise self.source.error(f"it is longer than {LONGEST} characters")
         tokens, position, text = [], 0, self.source.text.rstrip()
         while position < len(text):
             match = TOKEN.match(text, position)
             if match is None:
-                raise self.source.error(f"there is something unexpected at {text[position:].strip()!r}")
+                raise self.source.error(f"there is something unexpected at {shortened(text[position:].strip())!r}")
             kind = match.lastgroup or ""
+            if kind in ("word", "number") and len(match[kind]) > QUOTED:
+                raise self.source.error(f"{shortened(match[kind])!r} is longer than {QUOTED} characters")
             tokens.append(("path" if kind == "quoted" else kind, match[kind]))
             position = match.end()
         return tokens
@@ -159,7 +167,8 @@ class _Reader:
         found, text = self._peek()
         if found != kind or (value is not None and text != value):
             wanted = repr(value) if value else "the end" if kind == "end" else f"a {kind}"
-            raise self.source.error(f"{wanted} is expected {f'before {text!r}' if text else 'at the end'}")
+            where = f"before {shortened(text)!r}" if text else "at the end"
+            raise self.source.error(f"{wanted} is expected {where}")
         self.position += 1
         return text
 
@@ -232,4 +241,9 @@ class _Reader:
 
 def _number(text: str) -> float:
     # Windows and orders are counted: what is written whole stays whole.
-    return int(text) if text.lstrip("+-").isdigit() else float(text)
+    return int(text) if text.lstrip("+-").isdigit() and len(text) <= WHOLE else float(text)
+
+
+def shortened(text: str) -> str:
+    """A text as a message repeats it: its beginning, where it is long."""
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."

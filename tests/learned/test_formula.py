@@ -110,7 +110,7 @@ def test_it_is_written_as_by_hand():
     [
         ("evolved", "needs a formula"),
         ("evolved(p)", "write it as mean(...)"),
-        ("evolved(mean(y))", "says nothing of the prediction p"),
+        ("evolved(mean(y))", "does not depend on the prediction p"),
         ("evolved(formula=3)", "is not a formula"),
         ("evolved(meen(p))", "the nearest known one is 'mean'"),
         ("evolved(mean(p, y))", "mean takes 1 argument(s), not the 2"),

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import torch
 
 from spineloss.errors import UserError
-from spineloss.grammar import Formula
+from spineloss.grammar import Formula, shortened
 from spineloss.losses import Loss
 from spineloss.losses.inputs import Inputs
 
@@ -167,13 +167,15 @@ def _refuse_mistakes(formula: Formula) -> None:
             raise UserError(f"evolved: there is no {node.head!r} in formulas; the nearest known one is {near!r}.")
         wanted = OPERATORS[node.head].arity if node.head in OPERATORS else 0
         if len(node.arguments) != wanted:
-            raise UserError(
-                f"evolved: {node.head} takes {wanted} argument(s), not the {len(node.arguments)} of {node}."
-            )
+            found = f"{len(node.arguments)} of {shortened(str(node))}"
+            raise UserError(f"evolved: {node.head} takes {wanted} argument(s), not the {found}.")
+    written = shortened(str(formula))
     if Formula("p") not in formula.nodes():
-        raise UserError(f"evolved: {formula} says nothing of the prediction p, so nothing can be learned from it.")
+        raise UserError(
+            f"evolved: {written} does not depend on the prediction p, so nothing can be learned from it."
+        )
     if is_map(formula):
-        raise UserError(f"evolved: {formula} is no formula with one value a sample: write it as mean(...).")
+        raise UserError(f"evolved: {written} is no formula with one value per sample: write it as mean(...).")
 
 
 def _value(formula: Formula, known: dict[Formula, torch.Tensor], inputs: Inputs) -> torch.Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from spineloss.errors import UserError
 from spineloss.files import write_tensors
+from spineloss.grammar import shortened
 from spineloss.losses import Loss
 from spineloss.losses.inputs import Inputs
 from spineloss.losses.region import SMOOTH
@@ -22,6 +23,7 @@ HIDDEN = 16  # units a layer
 STATISTICS = 5  # of a sample's channel, that every voxel is seen with
 PIECE = 1 << 13  # voxels taken at a time when learning
 DIGITS = 16  # of a digest in a text: 64 bits
+LARGEST = 1 << 20  # bytes of a file
 
 
 class MetaLoss(Loss):
@@ -130,12 +132,19 @@ def read_meta_loss(path: str, digest: str = "", folder: Path = Path()) -> MetaLo
     """
     file = folder / path
     try:
-        content = file.read_bytes()
+        # Nothing is read of a device, a pipe or a file of another kind.
+        known = file.is_file() and file.stat().st_size <= LARGEST
+        content = file.read_bytes() if known else b""
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}): `spineloss meta` writes one.") from error
+        name, reason = shortened(path), error.strerror
+        raise UserError(f"{name!r} cannot be read ({reason}): `spineloss meta` writes one.") from error
+    if not known:
+        raise UserError(f"{shortened(path)!r} is no meta-loss: name the meta.safetensors of `spineloss meta`.")
     found = f"sha256.{hashlib.sha256(content).hexdigest()[:DIGITS]}"
     if digest not in ("", found):
-        raise UserError(f"{file} has the digest {found}, not {digest}: restore the file, or leave the digest out.")
+        raise UserError(
+            f"{file} has the digest {found}, not {shortened(digest)}: restore the file, or leave the digest out."
+        )
     loss = MetaLoss()
     try:
         loss.load_state_dict(load(content))
