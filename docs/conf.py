@@ -23,8 +23,12 @@ extensions = [
 ]
 exclude_patterns = ["generators"]
 nitpicky = True
-# Names that an annotation holds and that no page documents: types of others, and type variables.
-nitpick_ignore_regex = [("py:.*", r"(torch|numpy|np|nn|SimpleITK|sitk|pathlib|collections|typing)\..*")]
+# Names in annotations that no page documents: those of other packages, and what only passes through.
+OTHERS = r"(torch|numpy|np|nn|SimpleITK|sitk|pathlib|collections|typing|abc|pydantic)\..*"
+nitpick_ignore_regex = [
+    ("py:.*", OTHERS),
+    ("py:class", r"spineloss\.(data\.cache\.Cache|results\.records\.Record)"),
+]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -39,6 +43,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_class_signature = "separated"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_rtype = False  # shapes and units stand before the colon, not types
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

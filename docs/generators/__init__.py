@@ -5,12 +5,14 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from generators import command_line, loss_gallery, measurements, study_file
+from generators import command_line, docstrings, loss_gallery, measurements, study_file
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", _write)
     app.connect("source-read", measurements.point_into_the_site)
+    app.connect("autodoc-process-docstring", docstrings.as_text, priority=100)  # before napoleon reads sections
+    app.connect("missing-reference", docstrings.link_by_last_name)
     return {"parallel_read_safe": True}
 
 

@@ -49,7 +49,7 @@ def _overview(found: list[Entry]) -> str:
 
 
 def _page(entry: Entry, costs: dict[str, str]) -> str:
-    lines = [f"# `{entry.name}`", "", "```{math}", entry.equation, "```", "", entry.formula, ""]
+    lines = [f"# `{entry.name}`", "", "```{math}", entry.equation, "```", ""]
     lines += [f"**When to use it.** {entry.use}", ""]
     for shade in SHADES:
         lines += [f"```{{image}} {entry.name}-{shade}.svg", f":class: only-{shade}"]
@@ -60,14 +60,11 @@ def _page(entry: Entry, costs: dict[str, str]) -> str:
         "Outlined is the truth; the colour is the step that each voxel's logit gets (orange: up, violet: down).",
         "",
     ]
-    if entry.arguments:
-        lines += ["| argument | default | range | meaning |", "| --- | --- | --- | --- |"]
-        lines += [f"| `{a.name}` | {a.default} | {a.range} | {a.meaning} |" for a in entry.arguments]
-        lines += [""]
     cost = costs.get(entry.name)
     lines += [f"**Cost.** {cost} ([all](/generated/benchmarks-losses.md)).", ""] if cost else []
-    lines += [f"**Paper.** {entry.paper}", ""] if entry.paper else []
-    return "\n".join([*lines, "In a study or in Python:", "", "```", entry.example, "```", ""])
+    place = f"{type(parse(entry.example)).__module__}.{type(parse(entry.example)).__name__}"
+    text = ["## In a study", "", "```", entry.example, "```", "", "## In Python", ""]
+    return "\n".join([*lines, *text, "```{eval-rst}", f".. autoclass:: {place}", "```", ""])
 
 
 def _equation(entry: Entry) -> str:

@@ -1,0 +1,35 @@
+"""Docstrings of this project are plain text: `code` in single backticks, and signs that mean nothing else."""
+
+import re
+from typing import Any
+
+from docutils.nodes import Element
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+CODE = re.compile(r"(`[^`]+`)")
+SPECIAL = re.compile(r"([*|])|(?<=\w)(_)(?!\w)")
+
+
+def as_text(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
+    """What reStructuredText would take for markup is escaped; a doctest stays as it is."""
+    in_doctest = False
+    for number, line in enumerate(lines):
+        in_doctest = line.lstrip().startswith(">>>") or (in_doctest and bool(line.strip()))
+        if not in_doctest:
+            parts = CODE.split(line)
+            lines[number] = "".join(
+                f"`{part}`" if part[:1] == "`" else SPECIAL.sub(r"\\\g<0>", part) for part in parts
+            )
+
+
+def link_by_last_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element) -> Element | None:
+    """A name is documented where it is public, and named as where it is written: the last part counts."""
+    if node.get("refdomain") != "py":
+        return None
+    last, python = node["reftarget"].rpartition(".")[2], env.domains["py"]
+    known = {name for name, _, _, _, _, _ in python.get_objects() if name.rpartition(".")[2] == last}
+    if len(known) != 1:
+        return None
+    return python.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], known.pop(), node, text)
