@@ -129,7 +129,7 @@ def main() -> None:
             "# The gate of the genetic search",
             "",
             f"Masks {tuple(gate.masks.shape)} of generated spines. Processor time, the least of {CALLS} calls.",
-            f"{describe('spineloss', 'torch', 'deap')}",
+            f"{describe('spineloss', 'torch')}",
             "`.venv/bin/python benchmarks/gate.py`",
             "",
             f"## {TREES} random trees",

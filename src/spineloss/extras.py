@@ -2,7 +2,7 @@
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "study": (
-        "SimpleITK", "deap", "jinja2", "matplotlib", "monai", "nibabel", "PIL", "pydantic", "pydicom", "rich",
+        "SimpleITK", "jinja2", "matplotlib", "monai", "nibabel", "PIL", "pydantic", "pydicom", "rich",
         "scipy", "sklearn", "torchio", "typer", "yaml",
     ),
     "trackers": ("tensorboard", "wandb"),

@@ -1,5 +1,7 @@
 import copy
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +127,12 @@ def test_a_mistake_is_told(text, told):
     with pytest.raises(UserError) as error:
         parse(text)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("data", ["lumbar", "hippocampus"])
+def test_a_formula_that_was_found_stays_a_text(data):
+    file = Path(__file__).parents[2] / "studies" / "found" / f"evolved-{data}" / "winner.json"
+    winner = json.loads(file.read_text())
+    for key in ("loss", "control"):
+        assert str(parse(winner[key])) == winner[key]
+    assert parse(winner["loss"]).text == winner["text"]

@@ -35,10 +35,45 @@ def test_random_formulas_are_typed_and_within_their_depths():
 
 
 @pytest.mark.parametrize("text", [DICE, ENTROPY, "mean(power(absolute(subtract(p, y)), 1.45))"])
-def test_a_formula_becomes_a_tree_and_back(text):
-    tree = variation._tree(Scored(formula(text), 1.0))
-    assert variation.formula_of(tree) == formula(text)
-    assert len(tree) == len(list(formula(text).nodes()))
+def test_a_part_is_replaced_where_it_is_and_nowhere_else(text):
+    whole = formula(text)
+    nodes = list(whole.nodes())
+    for place, node in enumerate(nodes):
+        assert variation._replaced(whole, place, node) == whole
+        changed = list(variation._replaced(whole, place, Formula("new")).nodes())
+        assert changed[place] == Formula("new")
+        inside = len(list(node.nodes()))
+        assert [each.head for each in changed[:place] + changed[place + 1 :]] == [
+            each.head for each in nodes[:place] + nodes[place + inside :]
+        ]
+
+
+def drawn_by(monkeypatch, vary, parents, count=300):
+    monkeypatch.setattr(variation, "VARIATIONS", {vary: 1.0})
+    return [child([Scored(formula(text), 1.0) for text in parents], 6, number) for number in range(count)]
+
+
+def test_a_crossover_takes_a_part_of_the_same_kind(monkeypatch):
+    """Of mean(p) and mean(square(y)), by hand: p is a map and so are y and square(y); the roots stay."""
+    found = {str(made) for made in drawn_by(monkeypatch, variation._crossover, ["mean(p)", "mean(square(y))"])}
+    of_each_with_itself = {"mean(p)", "mean(square(y))", "mean(square(square(y)))", "mean(y)"}
+    of_both = {"mean(square(p))", "mean(p)", "mean(y)", "mean(square(y))"}
+    assert found == of_each_with_itself | of_both
+
+
+def test_a_node_is_replaced_by_one_of_its_arity(monkeypatch):
+    found = {str(made) for made in drawn_by(monkeypatch, variation._node_mutation, ["mean(add(p, 1))"])}
+    binary = ("add", "subtract", "multiply", "divide", "power")
+    numbers = {text for text in found if not text.endswith(", 1))")}
+    assert found - numbers == {f"mean({name}(p, 1))" for name in binary} | {"mean(add(y, 1))"}
+    assert numbers and all(text.startswith("mean(add(p, ") for text in numbers)
+
+
+def test_the_shorter_of_two_winners_is_a_parent_more_often(monkeypatch):
+    """Each of two winners is either formula alike: the shorter one is the parent with 1/4 + 1/2 * 0.7 = 0.6."""
+    monkeypatch.setattr(variation, "TOURNAMENT", 1)
+    made = drawn_by(monkeypatch, variation._constant_mutation, ["mean(p)", "mean(square(p))"], count=2000)
+    assert 0.57 < sum(str(each) == "mean(p)" for each in made) / len(made) < 0.63
 
 
 def test_children_are_typed_and_vary():

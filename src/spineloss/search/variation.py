@@ -1,22 +1,19 @@
-"""How formulas come from others: weighted random trees, tournament, crossover and mutation (DEAP).
+"""How formulas come from others: weighted random trees, tournament, crossover and mutation.
 
-Every draw is a function of its key, so a search is the same on any number of processes and after any stop.
+Genetic programming on typed trees: a subtree is only ever replaced by one of its own kind. Every draw is a
+function of its key, so a search is the same on any number of processes and after any stop.
 """
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from itertools import chain
-
-from deap import gp, tools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from random import Random
 
 from spineloss.grammar import Formula
-from spineloss.learned.formula import MAPS, MEAN, OPERATORS
+from spineloss.learned.formula import MAPS, MEAN, OPERATORS, is_map
 from spineloss.seeding import seed_of
 
-# Probabilities of occurrence, up to a factor, wherever a node's type allows it.
+# Probabilities of occurrence, up to a factor, wherever a node's kind allows it.
 WEIGHTS = {
     "add": 3.0, "subtract": 3.0, "multiply": 4.0, "divide": 3.0, "power": 0.5, "square": 1.0, "root": 0.5,
     "log": 2.0, "absolute": 1.0, "complement": 3.0, "negate": 2.0, MEAN: 20.0, "p": 5.0, "y": 5.0, "constant": 2.0,
@@ -24,56 +21,49 @@ WEIGHTS = {
 DEPTHS = 2, 6  # levels below the root of a random tree: its leaves lie between, numbers may be higher
 SUBTREE_DEPTHS = 0, 3  # of one that replaces another
 TOURNAMENT = 4  # formulas that compete by fitness
-PARSIMONY = 1.4  # of two winners the shorter goes on with half this probability
+PARSIMONY = 0.7  # probability that of two winners the shorter one is a parent
 SPREAD = 0.3  # of a constant's logarithm when it mutates
 
 
-class Kind(type):
-    """A type of values, hashed by its rank: DEAP draws from sets of types, and the draw must be repeatable."""
+class Kind(Enum):
+    """What a node is: a value for each voxel, a value for a sample made of its maps, or a number."""
 
-    rank: int
-
-    def __hash__(cls) -> int:
-        return cls.rank
-
-
-class Value(metaclass=Kind):
-    """Anything."""
-
-    rank = 0
+    MAP = "map"
+    MEASURE = "measure"
+    CONSTANT = "constant"
 
 
-class Map(Value):
-    """A value for each voxel."""
-
-    rank = 1
-
-
-class Measure(Value):
-    """A value for a sample, made of its maps."""
-
-    rank = 2
-
-
-class Constant(Value):
-    """A number. Operators have none alone as arguments, so that no tree is spent on sums of numbers."""
-
-    rank = 3
+ANY = frozenset(Kind)
+MAP, MEASURE, CONSTANT = (frozenset({kind}) for kind in Kind)
+# By arity: the kind of the result, and what each argument may be. Operators have no numbers alone as arguments, so
+# that no tree is spent on sums of numbers.
+MADE_OF: dict[int, tuple[tuple[Kind, tuple[frozenset[Kind], ...]], ...]] = {
+    1: ((Kind.MAP, (MAP,)), (Kind.MEASURE, (MEASURE,))),
+    2: (
+        (Kind.MAP, (MAP, ANY)),
+        (Kind.MAP, (ANY, MAP)),
+        (Kind.MEASURE, (MEASURE, MEASURE)),
+        (Kind.MEASURE, (MEASURE, CONSTANT)),
+        (Kind.MEASURE, (CONSTANT, MEASURE)),
+    ),
+}
 
 
-MADE_OF: dict[int, dict[type, tuple[tuple[type, ...], ...]]] = {
-    1: {Map: ((Map,),), Measure: ((Measure,),)},
-    2: {
-        Map: ((Map, Value), (Value, Map)),
-        Measure: ((Measure, Measure), (Measure, Constant), (Constant, Measure)),
-    },
-}  # by arity and type of the result: the types of the arguments
+@dataclass(frozen=True)
+class Node:
+    """A node that a tree may be grown with: its name, its kind, and what each of its arguments may be."""
+
+    name: str
+    kind: Kind
+    arguments: tuple[frozenset[Kind], ...] = ()
 
 
-class Tree(gp.PrimitiveTree):
-    """A formula as DEAP varies it, with its fitness."""
-
-    fitness: float
+INNER = [
+    Node(name, kind, arguments)
+    for name, operator in OPERATORS.items()
+    for kind, arguments in ([(Kind.MEASURE, (MAP,))] if name == MEAN else MADE_OF[operator.arity])
+]
+LEAVES = [*(Node(name, Kind.MAP) for name in MAPS), Node("constant", Kind.CONSTANT)]
 
 
 @dataclass(frozen=True)
@@ -85,43 +75,73 @@ class Scored:
 
 
 def random_formula(*key: int | str) -> Formula:
-    """A weighted random formula with one value a sample."""
-    with _drawing(*key):
-        return formula_of(_grow(_primitives(), Measure, DEPTHS))
+    """A weighted random formula with one value per sample."""
+    return _grown(Random(seed_of(*key)), MEASURE, *DEPTHS)
 
 
 def child(parents: Sequence[Scored], *key: int | str) -> Formula:
     """A formula made of one or two of the parents, which win tournaments; now and then a fresh one."""
-    with _drawing(*key):
-        (vary,) = random.choices(list(VARIATIONS), VARIATIONS.values())
-        return formula_of(vary([_tree(parent) for parent in parents]))
+    random = Random(seed_of(*key))
+    (vary,) = random.choices(list(VARIATIONS), VARIATIONS.values())
+    return vary(random, parents)
 
 
-def _crossover(parents: list[Tree]) -> Tree:
-    return gp.cxOnePoint(*_tournament(parents, 2))[0]
+def _crossover(random: Random, parents: Sequence[Scored]) -> Formula:
+    """One parent, with a subtree of the other in place of one of its own of the same kind; the roots stay."""
+    first, second = (_winner(random, parents) for _ in range(2))
+    places, donors = _places_by_kind(first), _places_by_kind(second)
+    kinds = [kind for kind in Kind if kind in places and kind in donors]
+    if not kinds:
+        return first
+    kind = random.choice(kinds)
+    place, donor = random.choice(places[kind]), random.choice(donors[kind])
+    return _replaced(first, place, list(second.nodes())[donor])
 
 
-def _node_mutation(parents: list[Tree]) -> Tree:
-    return gp.mutNodeReplacement(*_tournament(parents, 1), _primitives())[0]
+def _subtree_mutation(random: Random, parents: Sequence[Scored]) -> Formula:
+    """A parent with a random subtree in place of one of its own."""
+    formula = _winner(random, parents)
+    nodes = list(formula.nodes())
+    place = random.randrange(len(nodes))
+    return _replaced(formula, place, _grown(random, frozenset({kind_of(nodes[place])}), *SUBTREE_DEPTHS))
 
 
-def _subtree_mutation(parents: list[Tree]) -> Tree:
-    return gp.mutUniform(*_tournament(parents, 1), _subtree, _primitives())[0]
+def _node_mutation(random: Random, parents: Sequence[Scored]) -> Formula:
+    """A parent with one node below its root replaced, and what is below that node kept."""
+    formula = _winner(random, parents)
+    nodes = list(formula.nodes())
+    place = random.randrange(1, len(nodes))
+    return _replaced(formula, place, _alike(random, nodes[place]))
 
 
-def _constant_mutation(parents: list[Tree]) -> Tree:
-    (tree,) = _tournament(parents, 1)
-    for place, node in enumerate(tree):
-        if node.ret is Constant:
-            tree[place] = _constant(node.value * random.lognormvariate(0, SPREAD))
-    return tree
+def _alike(random: Random, node: Formula) -> Formula:
+    """A node of the same kind and arity; a mean, the only way from a map to a measure, stays."""
+    if not node.arguments:
+        kind = kind_of(node)
+        return _leaf(random, random.choice([leaf for leaf in LEAVES if leaf.kind == kind]))
+    if node.head == MEAN:
+        return node
+    arity = len(node.arguments)
+    names = [name for name, operator in OPERATORS.items() if name != MEAN and operator.arity == arity]
+    return replace(node, head=random.choice(names))
 
 
-def _fresh(parents: list[Tree]) -> Tree:
-    return Tree(_grow(_primitives(), Measure, DEPTHS))
+def _constant_mutation(random: Random, parents: Sequence[Scored]) -> Formula:
+    """A parent with each of its numbers moved by a log-normal factor."""
+
+    def moved(formula: Formula) -> Formula:
+        if kind_of(formula) is Kind.CONSTANT:
+            return Formula(float(f"{formula.head * random.lognormvariate(0, SPREAD):.3g}"))
+        return replace(formula, arguments=tuple(map(moved, formula.arguments)))
+
+    return moved(_winner(random, parents))
 
 
-VARIATIONS: dict[Callable[[list[Tree]], Tree], float] = {
+def _fresh(random: Random, parents: Sequence[Scored]) -> Formula:
+    return _grown(random, MEASURE, *DEPTHS)
+
+
+VARIATIONS: dict[Callable[[Random, Sequence[Scored]], Formula], float] = {
     _crossover: 0.4,
     _subtree_mutation: 0.2,
     _node_mutation: 0.15,
@@ -130,113 +150,77 @@ VARIATIONS: dict[Callable[[list[Tree]], Tree], float] = {
 }
 
 
-def _tournament(parents: list[Tree], winners: int) -> list[Tree]:
-    chosen = tools.selDoubleTournament(parents, winners, TOURNAMENT, PARSIMONY, fitness_first=True)
-    return [Tree(tree) for tree in chosen]
+def _winner(random: Random, parents: Sequence[Scored]) -> Formula:
+    """Of the winners of two tournaments by fitness, more often the shorter one.
 
-
-def formula_of(tree: Sequence[gp.Primitive | gp.Terminal]) -> Formula:
-    """The formula of a tree's nodes, each before its arguments."""
-    nodes = iter(tree)
-
-    def read() -> Formula:
-        node = next(nodes)
-        if node.arity == 0:
-            return Formula(node.value)
-        return Formula(_operator(node), tuple(read() for _ in range(node.arity)))
-
-    return read()
-
-
-def _tree(scored: Scored) -> Tree:
-    tree = Tree(_nodes(scored.formula))
-    tree.fitness = scored.fitness
-    return tree
-
-
-def _nodes(formula: Formula) -> list[gp.Primitive | gp.Terminal]:
-    known = _primitives().mapping
-    if not formula.arguments:
-        return [known[formula.head] if formula.head in MAPS else _constant(formula.head)]
-    inside = [_nodes(argument) for argument in formula.arguments]
-    given = [nodes[0].ret for nodes in inside]
-    node = next(
-        node
-        for node in known.values()
-        if getattr(node, "arity", 0) == len(given)
-        and _operator(node) == formula.head
-        and all(map(issubclass, given, node.args))
+    References:
+        Luke and Panait, Fighting bloat with nonparametric parsimony pressure, PPSN 2002.
+    """
+    first, second = (
+        max(random.choices(parents, k=TOURNAMENT), key=lambda scored: scored.fitness).formula for _ in range(2)
     )
-    return [node, *chain.from_iterable(inside)]
+    shorter, longer = sorted((first, second), key=_size)
+    equal = _size(shorter) == _size(longer)
+    return shorter if random.random() < (0.5 if equal else PARSIMONY) else longer
 
 
-@cache
-def _primitives() -> gp.PrimitiveSetTyped:
-    primitives = gp.PrimitiveSetTyped("losses", [], Measure)
-    for name in MAPS:
-        primitives.addTerminal(name, Map, name)
-    primitives.addEphemeralConstant("constant", _drawn_constant, Constant)
-    for name, operator in OPERATORS.items():
-        forms = {Measure: ((Map,),)} if name == MEAN else MADE_OF[operator.arity]
-        for result, alternatives in forms.items():
-            for given in alternatives:
-                # DEAP wants another name for each form.
-                form = " ".join(kind.__name__ for kind in given)
-                primitives.addPrimitive(operator.compute, given, result, f"{name} {form}")
-    return primitives
+def kind_of(formula: Formula) -> Kind:
+    """What a formula is as a part of another.
+
+    >>> kind_of(Formula("p")), kind_of(Formula("mean", (Formula("p"),))), kind_of(Formula(0.5))
+    (<Kind.MAP: 'map'>, <Kind.MEASURE: 'measure'>, <Kind.CONSTANT: 'constant'>)
+    """
+    if not isinstance(formula.head, str):
+        return Kind.CONSTANT
+    return Kind.MAP if is_map(formula) else Kind.MEASURE
 
 
-def _operator(node: gp.Primitive | gp.Terminal | type) -> str:
-    return node.name.partition(" ")[0]
+def _size(formula: Formula) -> int:
+    return sum(1 for _ in formula.nodes())
 
 
-def _drawn_constant() -> float:
-    return round(random.uniform(0, 2), 2)
+def _places_by_kind(formula: Formula) -> dict[Kind, list[int]]:
+    """Where the nodes below the root are, as numbers in the order of `nodes`."""
+    found: dict[Kind, list[int]] = {}
+    for place, node in enumerate(formula.nodes()):
+        if place:
+            found.setdefault(kind_of(node), []).append(place)
+    return found
 
 
-def _constant(value: float) -> gp.Terminal:
-    return gp.Terminal(float(f"{value:.3g}"), False, Constant)
+def _replaced(formula: Formula, place: int, part: Formula) -> Formula:
+    """The formula with another part at a place in the order of `nodes`."""
+    if place == 0:
+        return part
+    arguments, start = [], 1
+    for argument in formula.arguments:
+        inside = place - start
+        arguments.append(_replaced(argument, inside, part) if 0 <= inside < _size(argument) else argument)
+        start += _size(argument)
+    return replace(formula, arguments=tuple(arguments))
 
 
-def _grow(
-    primitives: gp.PrimitiveSetTyped, type_: type, depths: tuple[int, int]
-) -> list[gp.Primitive | gp.Terminal]:
-    """Weighted random nodes of a tree, each leaf between two depths, a number perhaps above."""
-    nodes, waiting = [], [(type_, 0)]
-    while waiting:
-        wanted, depth = waiting.pop()
-        choices = _choices(primitives, wanted, depth, *depths)
-        (node,) = random.choices(choices, [WEIGHTS[_operator(choice)] for choice in choices])
-        nodes.append(node() if isinstance(node, gp.MetaEphemeral) else node)
-        waiting += [(given, depth + 1) for given in reversed(getattr(node, "args", []))]
-    return nodes
+def _grown(random: Random, kinds: frozenset[Kind], least: int, most: int, depth: int = 0) -> Formula:
+    """A weighted random tree, each leaf between two depths, a number perhaps above."""
+    choices = _choices(kinds, depth, least, most)
+    (node,) = random.choices(choices, [WEIGHTS[choice.name] for choice in choices])
+    if not node.arguments:
+        return _leaf(random, node)
+    return Formula(node.name, tuple(_grown(random, each, least, most, depth + 1) for each in node.arguments))
 
 
-def _choices(
-    primitives: gp.PrimitiveSetTyped, wanted: type, depth: int, least: int, most: int
-) -> list[gp.Primitive | gp.Terminal | type]:
-    leaves = primitives.terminals[wanted]
+def _choices(kinds: frozenset[Kind], depth: int, least: int, most: int) -> list[Node]:
+    leaves = [node for node in LEAVES if node.kind in kinds]
     if depth >= most:
         return leaves
-    # A measure has no leaves of its own: near the bottom it can only be the mean of a map.
+    # A measure is no leaf: near the bottom it can only be the mean of a map.
     inner = [
         node
-        for node in primitives.primitives[wanted]
-        if depth + 1 < most or all(map(primitives.terminals.get, node.args))
+        for node in INNER
+        if node.kind in kinds and (depth + 1 < most or all(each != MEASURE for each in node.arguments))
     ]
     return inner if inner and depth < least else [*inner, *leaves]
 
 
-@contextmanager
-def _drawing(*key: int | str) -> Iterator[None]:
-    """DEAP draws from Python's one stream: it is that of the key inside, and as it was afterwards."""
-    before = random.getstate()
-    random.seed(seed_of(*key))
-    try:
-        yield
-    finally:
-        random.setstate(before)
-
-
-def _subtree(pset: gp.PrimitiveSetTyped, type_: type) -> list[gp.Primitive | gp.Terminal]:
-    return _grow(pset, type_, SUBTREE_DEPTHS)
+def _leaf(random: Random, node: Node) -> Formula:
+    return Formula(round(random.uniform(0, 2), 2) if node.kind is Kind.CONSTANT else node.name)
