@@ -55,7 +55,7 @@ INSIDE = {
     "study": [
         {"method", "yaml_text"},
         {"settings"},
-        {"jobs", "learned_files", "preparation", "recipe", "prediction", "controls", "courses"},
+        {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
         {"training_run", "landscape", "status"},
         {"engine", "trackers"},
     ],

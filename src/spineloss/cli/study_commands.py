@@ -136,3 +136,32 @@ def predict(
     if failures:
         say(f"{len(failures)} volume(s) could not be segmented; the others are written.")
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def new(
+    source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The study file.")] = Path("study.yaml"),
+) -> None:
+    """Write a commented study file for the data that a folder holds, and its schema beside it.
+
+    Example: [bold]spineloss study new volumes/ -o study.yaml[/bold]
+    """
+    say(f"Checking {source}")
+    from spineloss.study.new_study import write_new_study
+
+    write_new_study(source, output)
+    say(f"{output}: edit its methods, then: spineloss study run {output} -o {output.stem}/")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the study file, by which an editor completes its keys.
+
+    Example: [bold]spineloss study schema > study.schema.json[/bold]
+    """
+    import json
+
+    from spineloss.study import new_study
+
+    print(json.dumps(new_study.schema(), indent=1))

@@ -22,23 +22,24 @@ Flag = Annotated[bool, Field(strict=True)]
 class Settings(BaseModel):
     """Plain, frozen settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Method(Settings):
-    """A loss, by its text, and how it changes while training: what a study compares.
-
-    `weighting` is the text of a policy, whose prior are the loss's own weights; `tuning` that of a search of the
-    loss's parameters, which starts from its own. `controls` adds trials that show whether adapting is what helped.
-    `learning_rate` is the study's if none is given.
-    """
+    """A loss, by its text, and how it changes while training: what a study compares."""
 
     loss: str
+    """The text of the loss, such as `0.8*dice + 0.2*boundary` or `mypackage.MyLoss`."""
     name: str = ""
+    """What it is shown by; its text if not given."""
     weighting: str | None = None
+    """The text of a policy that changes the terms' weights while training, such as `rebalance`."""
     tuning: str | None = None
+    """The text of a search of the loss's parameters while training, such as `greedy(moves=single, every=8)`."""
     controls: Flag = False
+    """Whether controls are trained too, which show whether adapting is what helped."""
     learning_rate: LearningRate | None = None
+    """The study's if not given."""
 
     @field_validator("learning_rate", mode="before")
     @classmethod

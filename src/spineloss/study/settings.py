@@ -24,42 +24,62 @@ class AugmentSettings(Settings):
     """Probabilities of each augmentation (Table A.6), and alpha of MixUp's Beta(alpha, alpha)."""
 
     affine: Probability = 0.3
+    """Probability of a random rotation, scaling and shift."""
     noise: Probability = 0.2
+    """Probability of added noise."""
     mixup: Probability = 1.0
+    """Probability of MixUp of two cases."""
     mixup_alpha: Positive = 0.2
+    """Alpha of MixUp's Beta(alpha, alpha)."""
 
 
 class Study(Settings):
-    """A resolved study file; every key but `data` and `methods` has a default.
-
-    `held_out` is the `split.json` of a search: every fold then validates on its held-out cases and trains on the
-    others, with other initial weights and batches. `repeats` trains each fold that often, on the same cases, with
-    other initial weights and batches. `groups` finds the patient in a case id, see `spineloss.data.groups`.
-    `beside` names results of the thesis (Hun 2021) that the report shows beside the study's own.
-    """
+    """A resolved study file; every key but `data` and `methods` has a default."""
 
     data: Path
+    """A folder of volumes, or a CSV manifest; relative to this file."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
+    """What is compared: losses by their text, or mappings with the keys of a method."""
     leave_out: tuple[str, ...] = ()
+    """Case ids that are not used."""
     held_out: Path | None = None
+    """The `split.json` of a search: every fold validates on its held-out cases and trains on the others."""
     groups: str = "auto"
+    """Finds the patient in a case id: a regular expression, or `auto`. No fold splits a patient."""
     labels: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
+    """The labels that are segmented."""
     target: Literal["merged", "per-label"] = "merged"
+    """`merged`: one channel, any of the labels; `per-label`: one channel per label."""
     grid: tuple[Axis, Axis, Axis] = (32, 224, 224)
+    """Voxels (Z, Y, X) that every case is resampled to, the coarsest axis first; multiples of 16."""
     network: str = "unet"
+    """`unet`, or the name of a class of `monai.networks.nets`."""
     width: Count = 64
+    """Channels of the first level of the U-Net; each level below has twice as many."""
     folds: Annotated[int, Field(strict=True, ge=2, lt=2**31)] = 3
+    """Of the cross-validation."""
     repeats: Count = 1
+    """Trainings of each fold, on the same cases, with other initial weights and batches."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 21
+    """Of every random draw."""
     epochs: Count = 100
+    """Passes over the training cases. The report warns where curves still rise at the end."""
     batch: Count = 4
+    """Cases per training step."""
     learning_rate: LearningRate = "auto"
+    """Of Adam: `auto` scales with the width; a list is chosen from, for each method, on an inner split."""
     clip_gradient: Positive | None = None
+    """The largest norm of the gradient, if any."""
     validate_every: Count = 5
+    """Epochs from one validation to the next."""
     metrics_grid: Literal["case", "network"] = "case"
+    """Where metrics are taken: on each case's own voxels, or on the network's grid, as in the thesis."""
     tolerance: Positive = 2.0
+    """Of the surface Dice, in mm."""
     augment: AugmentSettings = AugmentSettings()
+    """How likely each augmentation of a training case is."""
     beside: Literal["thesis-lumbar", "thesis-cervical"] | None = None
+    """Results of the thesis (Hun 2021) that the report shows beside the study's own."""
     _folder: Path = PrivateAttr(Path())
 
     @property
