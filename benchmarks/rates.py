@@ -1,7 +1,7 @@
 """Validation Dice by learning rate and width: python benchmarks/rates.py ../shared/data/lumbar FOLDER
 
-Measures the rule `learning_rate: auto` (0.001 * 64 / width). Each network trains on two thirds of twenty cases and is
-scored on the others. A killed command goes on where it was.
+Measures the rule `learning_rate: auto` (0.001 * 64 / width). Each network trains on two thirds of twenty cases and
+is scored on the others. A killed command goes on where it was.
 """
 
 import sys

@@ -6,6 +6,7 @@ from medpy.metric import binary
 from scipy import ndimage
 from sklearn import metrics as sklearn
 
+from spineloss.errors import UserError
 from spineloss.metrics import METRICS, evaluate
 
 SPACING = (4.0, 0.9, 1.1)
@@ -75,3 +76,33 @@ def test_undefined_is_nan_and_never_a_number():
     nothing = evaluate(empty, empty, SPACING, tolerance=2.0)
     assert nothing["accuracy"] == 1
     assert all(math.isnan(nothing[name]) for name in METRICS if name != "accuracy")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_masks_of_numbers_score_as_booleans(dtype):
+    prediction, target = blobs(0)
+    expected = evaluate(prediction, target, SPACING, tolerance=2.0)
+    assert evaluate(prediction.astype(dtype), target.astype(dtype), SPACING, tolerance=2.0) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"prediction": np.full((2, 3), 255)}, "prediction must be a mask of booleans or of 0 and 1"),
+        ({"target": np.full((2, 3), 2)}, "target must be a mask"),
+        ({"target": np.full((2, 3), math.nan)}, "target must be a mask"),
+        ({"target": np.ones((3, 2), bool)}, r"prediction \(2, 3\) and target \(3, 2\) must have the same shape"),
+        ({"spacing": (1.0, 1.0, 1.0)}, "spacing must hold 2 numbers above 0"),
+        ({"spacing": (1.0, 0.0)}, "spacing must hold 2 numbers above 0"),
+        ({"tolerance": -1.0}, "tolerance must be at least 0"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(change, words):
+    arguments = {
+        "prediction": np.ones((2, 3), bool),
+        "target": np.ones((2, 3), bool),
+        "spacing": (1.0, 1.0),
+        "tolerance": 1.0,
+    }
+    with pytest.raises(UserError, match=words):
+        evaluate(**arguments | change)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spineloss.errors import UserError
 from spineloss.kernels.distance_transform import distance_map
 
 
@@ -49,22 +50,47 @@ def evaluate(
     """All metrics of one volume; shares in [0, 1], distances in mm.
 
     Args:
-        prediction: (*spatial) booleans.
-        target: (*spatial) booleans.
-        spacing: of each axis, mm.
-        tolerance: of the surface Dice, mm.
+        prediction: (*spatial) booleans, or numbers that are all 0 or 1.
+        target: likewise, of the same shape.
+        spacing: of each axis, mm, above 0.
+        tolerance: of the surface Dice, mm, at least 0.
 
     Returns:
         A number for each of `METRICS`; NaN where undefined (see above).
+
+    Raises:
+        UserError: an argument's values or shape do not fit; the message names it.
 
     >>> scores = evaluate(np.array([[1, 1, 0]], bool), np.array([[1, 0, 0]], bool), (1, 1), tolerance=1)
     >>> scores["precision"], scores["recall"], scores["hausdorff"]
     (0.5, 1.0, 1.0)
     """
+    prediction, target = _booleans("prediction", prediction), _booleans("target", target)
+    if prediction.shape != target.shape:
+        raise UserError(f"prediction {prediction.shape} and target {target.shape} must have the same shape.")
+    if len(spacing) != prediction.ndim or not all(0 < step < math.inf for step in spacing):
+        raise UserError(
+            f"spacing must hold {prediction.ndim} numbers above 0, one per axis in mm; it is {tuple(spacing)}."
+        )
+    if not tolerance >= 0:
+        raise UserError(f"tolerance must be at least 0 mm; it is {tolerance:g}.")
     tp = int(np.count_nonzero(prediction & target))
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(target)) - tp
     return overlap(tp, fp, fn, prediction.size - tp - fp - fn) | surface(prediction, target, spacing, tolerance)
+
+
+def _booleans(name: str, mask: np.ndarray) -> np.ndarray:
+    """The mask as booleans: on integers `~` and `&` work bit by bit, and give other distances in silence."""
+    mask = np.asarray(mask)
+    if mask.dtype == bool:
+        return mask
+    if mask.dtype.kind not in "iuf" or not ((mask == 0) | (mask == 1)).all():
+        raise UserError(
+            f"{name} must be a mask of booleans or of 0 and 1: compare a label map with its label "
+            "(`labels == 2`), a 0/255 mask with 0 and probabilities with 0.5."
+        )
+    return mask.astype(bool)
 
 
 def overlap(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
@@ -91,7 +117,7 @@ def surface(
     A surface is the mask's voxels with a face to the outside, as in MedPy. `hausdorff` is the largest distance of
     either surface to the other, `hd95` the 95th percentile of both directions pooled (MedPy's; MONAI takes the
     larger of two percentiles), `assd` the mean of both pooled (MedPy's), `surface_dice` the share
-    of both surfaces within the tolerance (counted in voxels; DeepMind's surface-distance weighs them by area).
+    of both surfaces within the tolerance (counted in voxels; DeepMind's surface-distance weights them by area).
 
     References:
         Nikolov et al., Clinically applicable segmentation of head and neck anatomy, JMIR 23, 2021.
