@@ -20,9 +20,10 @@ def test_an_entry_holds_what_its_class_declares():
     found = entry("asymmetric")
     assert found.formula.startswith("1 - F_beta: T(1 / (1 + beta^2), beta^2 / (1 + beta^2)) (Eq. 3.23).")
     assert found.paper.startswith("Hashemi et al.") and found.paper.endswith("2019.")
-    beta, over = found.arguments
+    beta, over, smooth = found.arguments
     assert (beta.name, beta.default, beta.range) == ("beta", "1.52", "0 to 10")
     assert (over.name, over.default, over.range) == ("over", "sample", "sample, batch or world")
+    assert smooth.default == "1e-05"
     assert "weights false negatives more" in beta.meaning
 
 

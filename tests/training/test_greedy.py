@@ -99,11 +99,11 @@ def test_clipped_mixed_scored_on_the_batch_itself_and_of_two_channels():
 
 
 def test_the_score_is_the_distance_of_prediction_and_target():
-    logits = torch.zeros(1, 1, 2, 2)
+    loss, logits = parse("dice"), torch.zeros(1, 1, 2, 2)
     first, second = (Target(torch.tensor(mask).view(1, 1, 2, 2), TWO, {}) for mask in ([1.0] * 4, [0.5] * 4))
-    assert distance(logits, [(1.0, first)]).item() == pytest.approx(0.5)
+    assert distance(loss, logits, [(1.0, first)]).item() == pytest.approx(0.5)
     # sqrt(0.25 * 0.5^2 + 0.75 * 0^2)
-    assert distance(logits, [(0.25, first), (0.75, second)]).item() == pytest.approx(0.25)
+    assert distance(loss, logits, [(0.25, first), (0.75, second)]).item() == pytest.approx(0.25)
 
 
 def test_the_best_candidate_is_taken_and_recorded():

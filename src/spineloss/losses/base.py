@@ -12,7 +12,7 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.distance_transform import Unit
-from spineloss.losses.contract import read
+from spineloss.losses.contract import check_spacing, read
 from spineloss.losses.convention import Convention
 from spineloss.losses.deep_supervision import level_weights, levels_of
 from spineloss.losses.inputs import Inputs
@@ -34,20 +34,25 @@ def parameter(*, default: float, low: float, high: float, meaning: str) -> Any:
     return field(default=default, metadata={"range": (low, high), "meaning": meaning})
 
 
+def constant(*, default: float, low: float, high: float, meaning: str) -> Any:
+    """Declare a number that no search tunes; by keyword alone, and in the text where it is not the default."""
+    return field(default=default, kw_only=True, metadata={"range": (low, high), "meaning": meaning})
+
+
 def choice(*, default: str, meaning: str) -> Any:
     """Declare a word of a loss, one of its annotation's `Literal`; by keyword alone."""
     return field(default=default, kw_only=True, metadata={"meaning": meaning})
 
 
-@dataclass_transform(eq_default=False, field_specifiers=(parameter, choice, field))
+@dataclass_transform(eq_default=False, field_specifiers=(parameter, constant, choice, field))
 @dataclass(eq=False, repr=False)
 class Loss(nn.Module, Convention):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
     A subclass has a `name` in the text form, and for the gallery an `equation` and when to `use` it. It declares
-    its arguments as fields (`parameter`, `choice`), says which of the target's distance maps it `needs` from the
-    data side and which `gammas` of entropies it reads, and computes the `values` of each sample and class from
-    `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the sum count.
+    its arguments as fields (`parameter`, `constant`, `choice`), says which distance maps of the target it `needs`
+    from the data side and which `gammas` of entropies it reads, and computes the `values` of each sample and class
+    from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the sum count.
     """
 
     name: ClassVar[str]
@@ -104,8 +109,15 @@ class Loss(nn.Module, Convention):
         return inputs.average(self.values(inputs))
 
     def shares(self, inputs: Inputs) -> torch.Tensor:
-        """What each sample and class adds, (N, C); 0 for a background that is left out."""
-        return inputs.without_background(self.values(inputs))
+        """What each sample and class adds, (N, C); 0 for a background that is left out.
+
+        Raises:
+            UserError: the loss counts over the batch.
+        """
+        values = self.values(inputs)
+        if len(values) != len(inputs.logits):
+            raise UserError(f"{self} counts over the batch, so its samples have no value each.")
+        return inputs.without_background(values)
 
     def least(self, inputs: Inputs) -> torch.Tensor | float:
         """What `compute` gives for the best prediction: 0 unless a subclass says otherwise."""
@@ -113,15 +125,16 @@ class Loss(nn.Module, Convention):
 
     def inputs(
         self,
-        logits: torch.Tensor,
-        target: torch.Tensor,
+        logits: Any,
+        target: Any,
         *,
-        mask: torch.Tensor | None = None,
+        mask: Any = None,
         spacing: torch.Tensor | Sequence[float] | None = None,
         target_maps: Mapping[Unit, torch.Tensor] | None = None,
     ) -> Inputs:
         """What the loss is computed from; arguments and errors are those of a call."""
         seen, truth, counted = read(logits, target, mask, self.convention)
+        check_spacing(spacing, seen)
         return Inputs(
             seen,
             truth,
@@ -159,7 +172,7 @@ class Loss(nn.Module, Convention):
         Raises:
             UserError: an argument's type, device, shape or range does not fit; the message names it.
         """
-        if not isinstance(logits, list | tuple):
+        if isinstance(logits, torch.Tensor):
             return self.compute(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
         levels = levels_of(logits, target, mask, spacing)
         weighted = [
@@ -189,17 +202,14 @@ class Loss(nn.Module, Convention):
         Raises:
             UserError: as a call; or the loss counts over the batch, or is another package's.
         """
-        shares = self.shares(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
-        if len(shares) != len(logits):
-            raise UserError(f"{self} counts over the batch, so that its samples have no value each.")
-        return shares
+        return self.shares(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
 
-    def settings(self) -> Mapping[str, float | str]:
+    def settings(self) -> Mapping[str, Any]:
         """The arguments that make this loss again, as they appear in its text."""
         return {
             item.name: getattr(self, item.name)
             for item in arguments_of(type(self))
-            if "range" in item.metadata or getattr(self, item.name) != item.default
+            if _is_tunable(item) or getattr(self, item.name) != item.default
         }
 
     def under(self, convention: Convention) -> Self:
@@ -217,13 +227,11 @@ class Loss(nn.Module, Convention):
         >>> {name: parameter.default for name, parameter in parse("dice + tversky(beta=0.4)").tunable().items()}
         {'tversky.alpha': 0.7, 'tversky.beta': 0.4}
         """
-        return {
-            item.name: Parameter(
-                item.name, getattr(self, item.name), *item.metadata["range"], item.metadata["meaning"]
-            )
-            for item in arguments_of(type(self))
-            if "range" in item.metadata
-        }
+        found = {}
+        for item in filter(_is_tunable, arguments_of(type(self))):
+            low, high = item.metadata["range"]
+            found[item.name] = Parameter(item.name, getattr(self, item.name), low, high, item.metadata["meaning"])
+        return found
 
     def tuned(self, values: Mapping[str, float]) -> "Loss":
         """The same loss with other values of what is `tunable`.
@@ -232,7 +240,8 @@ class Loss(nn.Module, Convention):
         >>> str(parse("dice + tversky(beta=0.4)").tuned({"tversky.alpha": 0.6}))
         '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
         """
-        return replace(self, **values) if values else self
+        changed: dict[str, Any] = dict(values)
+        return replace(self, **changed) if values else self
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.settings().items())
@@ -244,7 +253,12 @@ class Loss(nn.Module, Convention):
 
 def arguments_of(loss: type[Loss]) -> list[Field]:
     """The arguments that a class declares for its formula, words last: what `Convention` has is every loss's."""
-    return sorted((item for item in fields(loss) if "meaning" in item.metadata), key=lambda item: item.kw_only)
+    declared = [item for item in fields(loss) if "meaning" in item.metadata]
+    return [item for item in declared if not item.kw_only] + [item for item in declared if item.kw_only]
+
+
+def _is_tunable(argument: Field) -> bool:
+    return "range" in argument.metadata and not argument.kw_only
 
 
 def range_of(argument: Field) -> str:

@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from functools import reduce
+from operator import add
 
 import torch
 from torch import nn
@@ -52,14 +54,16 @@ class WeightedSum(Loss):
         return {name: value - loss.least(inputs) for (name, value), loss in zip(values, self.losses, strict=True)}
 
     def values(self, inputs: Inputs) -> torch.Tensor:
-        return sum(weight * loss.values(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
+        return self._total([loss.values(inputs) for loss in self.losses])
 
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        values = self.terms(inputs).values()
-        return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
+        return self._total([loss.compute(inputs) for loss in self.losses])
 
     def shares(self, inputs: Inputs) -> torch.Tensor:
-        return sum(weight * loss.shares(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
+        return self._total([loss.shares(inputs) for loss in self.losses])
+
+    def _total(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        return reduce(add, [weight * value for weight, value in zip(self.weights, values, strict=True)])
 
     def least(self, inputs: Inputs) -> torch.Tensor | float:
         return sum(weight * loss.least(inputs) for weight, loss in zip(self.weights, self.losses, strict=True))
@@ -120,7 +124,7 @@ class Compound(WeightedSum):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        return tuple(self._losses)
+        return tuple(loss for _, loss in self.parts)
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -1,5 +1,7 @@
 """The contract of a call: what logits, target and mask may be, and one error that names the one that is not."""
 
+from collections.abc import Sequence
+
 import torch
 
 from spineloss.errors import UserError
@@ -34,6 +36,23 @@ def read(
     if mask is not None:
         mask = _read_mask(mask, logits, convention)
     return logits, *_read_target(target, mask, logits, convention)
+
+
+def check_spacing(spacing: torch.Tensor | Sequence[float] | None, logits: torch.Tensor) -> None:
+    """Refuse what is no spacing of the logits' axes.
+
+    Raises:
+        UserError: it is neither (D,) nor (N, D), or not finite and above 0.
+    """
+    if spacing is None:
+        return
+    steps, axes = torch.as_tensor(spacing), logits.ndim - 2
+    if tuple(steps.shape) not in ((axes,), (1, axes), (len(logits), axes)):
+        raise UserError(
+            f"spacing must be ({axes},) or ({len(logits)}, {axes}) for these logits; it is {tuple(steps.shape)}."
+        )
+    if not ((steps > 0) & steps.isfinite()).all():
+        raise UserError(f"spacing must be finite and above 0 along every axis; it is {steps.tolist()}.")
 
 
 def _tensor(name: str, given: torch.Tensor) -> torch.Tensor:

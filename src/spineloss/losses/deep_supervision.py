@@ -78,15 +78,12 @@ def levels_of(
     whole = logits[0].shape[2:]
     for number, seen in enumerate(logits):
         shape = seen.shape[2:]
-        yield Level(
-            seen, _of_level(target, number, shape), _of_level(mask, number, shape), _spacing(spacing, whole, shape)
-        )
+        counted = None if mask is None else _of_level(mask, number, shape)
+        yield Level(seen, _of_level(target, number, shape), counted, _spacing(spacing, whole, shape))
 
 
-def _of_level(given: torch.Tensor | Volumes | None, number: int, shape: torch.Size) -> torch.Tensor | None:
-    if given is None or isinstance(given, list | tuple):
-        return None if given is None else given[number]
-    return _resized(given, shape)
+def _of_level(given: torch.Tensor | Volumes, number: int, shape: torch.Size) -> torch.Tensor:
+    return _resized(given, shape) if isinstance(given, torch.Tensor) else given[number]
 
 
 def _resized(volume: torch.Tensor, shape: torch.Size) -> torch.Tensor:

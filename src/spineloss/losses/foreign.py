@@ -1,6 +1,7 @@
 """A loss of another package, wrapped so that it takes part in sums, studies and weightings."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ class Foreign(Loss):
 
     def __init__(self, name: str, arguments: Mapping[str, Value], module: nn.Module) -> None:
         super().__init__()
-        self.name = name
+        self.name = name  # type: ignore[misc]  # every instance has its own
         self._arguments = dict(arguments)
         self.module = module
 
@@ -53,7 +54,7 @@ class Foreign(Loss):
     def values(self, inputs: Inputs) -> torch.Tensor:
         raise UserError(f"{self.name} is another package's loss: it has no value of each sample and class.")
 
-    def settings(self) -> Mapping[str, float | str]:
+    def settings(self) -> Mapping[str, Any]:
         return {
             key: str(value).lower() if isinstance(value, bool) else value for key, value in self._arguments.items()
         }

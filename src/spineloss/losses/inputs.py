@@ -71,7 +71,7 @@ class Inputs:
         many, classes = int(outside.flatten(2).sum(2).amax(1).sum()), self.logits.shape[1]
         if self.target.ndim == self.logits.ndim:
             wanted, remedy = (
-                "in [0, 1]",
+                "numbers in [0, 1]",
                 "divide a 0/255 mask by 255, or name what is not annotated by ignore",
             )
         else:
@@ -139,6 +139,7 @@ class Inputs:
     @cached_property
     def truth(self) -> torch.Tensor:
         """The target as volumes (N, C, *spatial), float32 at least, 0 where a voxel is ignored."""
+        self._check_range()
         volumes = volumes_of(self.target, self.logits.to(self.wide))
         return volumes if self.counted is None else torch.where(self.counted, volumes, 0.0)
 
@@ -152,9 +153,8 @@ class Inputs:
 
     def predicted_distances(self, unit: Unit) -> torch.Tensor:
         """Signed distance maps of where the probability is above 1/2; constant, 0 at ignored voxels."""
-        with torch.no_grad():
-            exclusive = self.convention.activation == "softmax"
-            return self._maps(self.probabilities > 0.5 if exclusive else self.seen_logits > 0, unit)
+        logits = self.seen_logits.detach()
+        return self._maps(logits.softmax(1) > 0.5 if self.convention.activation == "softmax" else logits > 0, unit)
 
     def _maps(self, masks: torch.Tensor, unit: Unit) -> torch.Tensor:
         """Distances to the nearest voxel of the other side that counts: an ignored voxel is on neither side."""

@@ -8,10 +8,10 @@ from abc import abstractmethod
 import torch
 
 from spineloss.kernels.voxel_sums import Over
-from spineloss.losses.base import Loss, choice, parameter
+from spineloss.losses.base import Loss, choice, constant, parameter
 from spineloss.losses.inputs import Inputs
 
-SMOOTH = 1e-5  # voxels added to the denominator: an empty mask predicted empty is perfect
+SMOOTH = 1e-5  # voxels
 
 
 class Region(Loss):
@@ -24,6 +24,9 @@ class Region(Loss):
     """
 
     over: Over = choice(default="sample", meaning="what counts are added over")
+    smooth: float = constant(
+        default=SMOOTH, low=1e-12, high=1.0, meaning="voxels added to the denominator; empty predicted empty is 0"
+    )
 
     @property
     @abstractmethod
@@ -35,7 +38,7 @@ class Region(Loss):
         a, b = self.plane
         counts = inputs.counts(self.over)
         wrong = a * counts.fp + b * counts.fn
-        return wrong / (counts.tp + wrong + SMOOTH)
+        return wrong / (counts.tp + wrong + self.smooth)
 
 
 class Dice(Region):

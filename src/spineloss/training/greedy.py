@@ -237,7 +237,7 @@ class Greedy:
             self.rehearsal.step(gradients.of(number))
             with self.plain.precision.autocast():
                 logits = self.rehearsal(scored.image)
-            scores.append(distance(logits, scored.targets))
+            scores.append(distance(self.plain.loss, logits, scored.targets))
         return Trials(candidates, losses, torch.stack(scores).tolist(), gradients)
 
     def take(self, trials: Trials) -> Step:
@@ -288,18 +288,21 @@ class Greedy:
         return seen, torch.stack(slopes)
 
 
-def distance(logits: torch.Tensor, targets: Sequence[tuple[float, Target]]) -> torch.Tensor:
+def distance(loss: Loss, logits: torch.Tensor, targets: Sequence[tuple[float, Target]]) -> torch.Tensor:
     """The root mean square of prediction minus target, in double precision: candidates differ by little.
 
-    sqrt(sum over targets of share * ||sigmoid(logits) - Y||^2 / voxels)
+    sqrt(sum over targets of share * ||P - Y||^2 / voxels)
 
     Args:
+        loss: says how logits and targets are read.
         logits: (N, C, *grid).
         targets: with shares that sum to 1.
 
     Returns:
         A scalar.
     """
-    probabilities = logits.double().sigmoid()
-    squares = sum(share * (probabilities - target.mask).square().mean() for share, target in targets)
+    squares = logits.new_zeros((), dtype=torch.float64)
+    for share, target in targets:
+        inputs = loss.inputs(logits.double(), target.mask)
+        squares += share * inputs.mean((inputs.probabilities - inputs.truth).square()).mean()
     return squares.sqrt()
