@@ -3,7 +3,7 @@ PYTHON ?= python3
 SPINELOSS := .venv/bin/spineloss
 DEMO := build/demo
 
-.PHONY: setup demo test docs fuzz
+.PHONY: setup demo test docs example fuzz
 
 setup: .venv/.ready
 
@@ -39,3 +39,10 @@ docs: setup
 MINUTES ?= 2
 fuzz: setup
 	.venv/bin/python tests/fuzz/campaign.py --minutes $(MINUTES)
+
+# The finished page that the documentation shows, and its picture.
+example: setup
+	$(SPINELOSS) data phantom build/example/phantom --cases 20
+	$(SPINELOSS) study run studies/example.yaml --output build/example/study
+	$(SPINELOSS) study report build/example/study --output docs/example/report.html
+	.venv/bin/python docs/generators/screenshot.py docs/example/report.html docs/pictures/report.png

@@ -21,13 +21,13 @@ extensions = [
     "sphinx.ext.mathjax",
     "generators",
 ]
-exclude_patterns = ["generators"]
+exclude_patterns = ["generators", "example"]
 nitpicky = True
 # Names in annotations that no page documents: those of other packages, and what only passes through.
 OTHERS = r"(torch|numpy|np|nn|SimpleITK|sitk|pathlib|collections|typing|abc|pydantic)\..*"
 nitpick_ignore_regex = [
     ("py:.*", OTHERS),
-    ("py:class", r"spineloss\.(data\.cache\.Cache|results\.records\.Record)"),
+    ("py:class", r"spineloss\.(data|results)\..*"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
@@ -36,11 +36,13 @@ suppress_warnings = ["myst.strikethrough"]
 nb_execution_mode = "force"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_class_signature = "separated"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False  # shapes and units stand before the colon, not types

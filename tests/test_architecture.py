@@ -1,6 +1,7 @@
 """Imports point down the floors of docs/architecture.md, between rooms and inside the large ones."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -143,3 +144,10 @@ def test_training_reads_no_statistics():
         seen.add(name)
         waiting += imported(by_name[name])
     assert not seen & {("results", "statistics"), ("results", "ranking"), ("results", "comparison")}
+
+
+def test_the_page_draws_the_floors_as_they_are():
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", page, flags=re.MULTILINE)
+    drawn = {int(number): set(re.findall(r"(?:^|· )`(\w+)`", rooms)) for number, rooms in rows}
+    assert drawn == dict(enumerate(FLOORS))

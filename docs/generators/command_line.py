@@ -23,10 +23,10 @@ def write(folder: Path) -> None:
 
 
 def _commands(group: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:
-    for command in group.registered_commands:
-        yield f"{name} {command.name or command.callback.__name__.replace('_', '-')}", command.callback
     for inner in group.registered_groups:
         yield from _commands(inner.typer_instance, f"{name} {inner.name}" if isinstance(inner.name, str) else name)
+    for command in group.registered_commands:
+        yield f"{name} {command.name or command.callback.__name__.replace('_', '-')}", command.callback
 
 
 def _section(name: str, function: Any) -> list[str]:
@@ -39,9 +39,20 @@ def _section(name: str, function: Any) -> list[str]:
             title = info.metavar or key.upper()
             usage.append(title)
         else:
-            title = ", ".join(info.param_decls or [f"--{key.replace('_', '-')}"])
+            # In an annotation typer keeps the first flag where a default would stand.
+            flags = [info.default, *(info.param_decls or [])]
+            title = ", ".join(flag for flag in flags if isinstance(flag, str)) or f"--{key.replace('_', '-')}"
         rows.append(f"| `{title}` | {_meaning(info, kind)} | {_default(parameter.default)} |")
-    lines = [f"## `{name}`", "", text.strip(), "", "```", " ".join(usage), "```", ""]
+    lines = [
+        f"## `{name}`",
+        "",
+        text.strip(),
+        "",
+        "```",
+        " ".join([*usage, "[OPTIONS]"] if any("`-" in row for row in rows) else usage),
+        "```",
+        "",
+    ]
     lines += ["| | meaning | default |", "| --- | --- | --- |", *rows, ""] if rows else []
     return [*lines, f"Example: {example.strip()}", ""] if example else lines
 

@@ -118,6 +118,7 @@ def _draw_toys(figure, loss: torch.nn.Module, colours: dict[str, str]) -> None:
         axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak)
         axes.contour(shape.truth, levels=[0.5], colors=colours["text"], linewidths=1)
         axes.set_title(f"{shape.name.replace('_', ' ')}\n{value:.3g}", fontsize=8)
+        axes.spines[:].set_visible(False)
         axes.set_xticks([])
         axes.set_yticks([])
 

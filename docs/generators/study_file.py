@@ -37,6 +37,7 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).strip().removesuffix("...").strip()
 
 
+HUGE = 2**31  # a limit that only keeps numbers in their type
 RANGES = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
@@ -46,12 +47,14 @@ def _values(key: dict[str, Any]) -> str:
     if "const" in key or "enum" in key:
         return " or ".join(f"`{value}`" for value in key.get("enum", [key.get("const")]))
     if "$ref" in key:
-        return "see below"
+        return "methods" if key["$ref"].endswith("Method") else "keys, see below"
     if key.get("type") == "array":
         items = key.get("items") or key["prefixItems"][0]
         size = f"{len(key['prefixItems'])} times " if "prefixItems" in key else "list of "
         return size + _values(items)
+    if key.get("format") == "path":
+        return "path"
     name = {"integer": "whole number", "null": "nothing", "string": "text"}.get(key["type"], key["type"])
-    limits = [f"{words} {key[limit]:g}" for limit, words in RANGES.items() if limit in key]
+    limits = [f"{words} {key[limit]:g}" for limit, words in RANGES.items() if abs(key.get(limit, HUGE)) < HUGE]
     limits += [f"a multiple of {key['multipleOf']}"] if "multipleOf" in key else []
     return " ".join([name, ", ".join(limits)]).strip()

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from spineloss.losses import *
     from spineloss.metrics import METRICS as METRICS
     from spineloss.metrics import evaluate as evaluate
+    from spineloss.report.content import read_content as read_content
+    from spineloss.report.page import write_report as write_report
     from spineloss.results.comparison import compare_study as compare_study
+    from spineloss.results.comparison_table import comparison_text as comparison_text
+    from spineloss.results.records import read_records as read_records
     from spineloss.study.engine import run_study as run_study
     from spineloss.study.prediction import Predictor as Predictor
     from spineloss.study.settings import Study as Study
@@ -40,12 +44,16 @@ SINGLE = {
     "Predictor": "study.prediction.Predictor",
     "Study": "study.settings.Study",
     "compare_study": "results.comparison.compare_study",
+    "comparison_text": "results.comparison_table.comparison_text",
     "distance_map": "kernels.distance_transform.distance_map",
     "evaluate": "metrics.evaluate",
     "loss": "text.loss",
+    "read_content": "report.content.read_content",
+    "read_records": "results.records.read_records",
     "run_study": "study.engine.run_study",
     "signed_distance_map": "kernels.distance_transform.signed_distance_map",
     "signed_distance_maps": "kernels.distance_transform.signed_distance_maps",
+    "write_report": "report.page.write_report",
 }
 
 

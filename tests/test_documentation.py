@@ -1,0 +1,24 @@
+"""Links of the Markdown pages lead somewhere; what `make docs` does not see itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    page
+    for folder in ("", "docs", "benchmarks", "studies")
+    for page in (ROOT / folder).glob("**/*.md" if folder else "*.md")
+    if "generated" not in page.parts
+]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        place = target.partition("#")[0]
+        if not place or ":" in place or place.startswith("/generated/"):
+            continue
+        assert (page.parent / place).exists(), f"{page.name}: {target}"
