@@ -48,7 +48,7 @@ INSIDE = {
         {"run_folder"},
         {"study_folder"},
         {"learning_rates", "records", "statistics"},
-        {"convergence", "ranking", "selection", "table", "variance"},
+        {"convergence", "ranking", "rate_ranges", "selection", "table", "variance"},
         {"comparison"},
         {"comparison_export", "sentences"},
         {"comparison_table"},

@@ -36,6 +36,7 @@ def table(
 def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     """Print a study's table with the remarks on its learning rates and adaptive methods."""
     from spineloss.results.learning_rates import rates_in_words, read_choices
+    from spineloss.results.rate_ranges import open_ends_in_words, rate_ranges
     from spineloss.results.records import read_records
     from spineloss.results.table import summarise, table_text
     from spineloss.study.controls import verdicts
@@ -47,7 +48,8 @@ def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     study = load(folder / "study.yaml")
     # At each metric's own best epoch nothing can be concluded.
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
-    rates = rates_in_words(read_choices(folder))
+    choices = read_choices(folder)
+    rates = [*rates_in_words(choices), *open_ends_in_words(rate_ranges(choices))]
     remarks = [*rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
     print(table_text(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 

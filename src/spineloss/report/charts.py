@@ -9,12 +9,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from PIL.Image import Image
 
 from spineloss.data.preprocessing import normalise, rescale
 from spineloss.figures.landscape_plot import draw_landscape
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
+from spineloss.results.convergence import Convergence
 from spineloss.results.ranking import Ranking
 from spineloss.study.courses import figures
 
@@ -84,7 +86,7 @@ def _last_balances(content: Content, method: str) -> list[tuple[float, float]]:
 
 
 def curves(content: Content, column: str) -> Figure:
-    """A column of the epochs by method: mean over folds, and their spread."""
+    """A column of the epochs by method: mean over runs, and their spread; the last third is shaded."""
     unit = METRICS.get(column)
     scale = unit.scale if unit else 1.0
     figure, axes = _figure(7.6, 3.8)
@@ -97,11 +99,68 @@ def curves(content: Content, column: str) -> Figure:
         mean = table.mean(0)
         axes.plot(epochs, mean, color=colour(number), ls=dash(number), label=_short(method))
         axes.fill_between(epochs, table.min(0), table.max(0), color=colour(number), alpha=0.12, lw=0)
+    axes.axvspan(2 * content.study.epochs / 3, content.study.epochs, color=INK, alpha=0.05, lw=0)
     title = f"{unit.title} ({unit.unit})" if unit else CURVE_TITLES[column]
     axes.set(xlabel="Epoch", ylabel=title)
     if column == "train_loss":
         axes.set_yscale("symlog", linthresh=1)
     _legend(figure, axes)
+    return figure
+
+
+def rank_course(content: Content, convergence: Convergence) -> Figure:
+    """The methods' ranks by the deciding metric at each validated epoch; the last third is shaded."""
+    figure, axes = _figure(7.6, 3.8)
+    for number, method in enumerate(content.methods):
+        epochs = list(convergence.ranks)
+        ranks = [convergence.ranks[epoch][method] for epoch in epochs]
+        axes.plot(epochs, ranks, color=colour(number), ls=dash(number), marker="o", ms=3, label=_short(method))
+    axes.axvspan(2 * content.study.epochs / 3, content.study.epochs, color=INK, alpha=0.05, lw=0)
+    axes.set(xlabel="Epoch", ylabel=f"Rank by {METRICS[content.decisive].title}")
+    axes.set_yticks(range(1, len(content.methods) + 1))
+    axes.invert_yaxis()
+    _legend(figure, axes)
+    return figure
+
+
+def rate_ranges(content: Content) -> Figure:
+    """Inner Dice by learning rate for every method, and below it the range within one point of the best."""
+    rows = len(content.ranges)
+    figure = Figure(figsize=(7.6, 3.4 + 0.3 * rows), layout="constrained")
+    figure.patch.set_alpha(0)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 0.5 + 0.3 * rows])
+    for row, found in enumerate(content.ranges):
+        number = content.methods.index(found.method)
+        rates = list(found.dice)
+        scores = [100 * dice for dice in found.dice.values()]
+        above.plot(
+            rates, scores, color=colour(number), ls=dash(number), marker="o", ms=4, label=_short(found.method)
+        )
+        for fold in found.folds:
+            above.plot(
+                list(fold),
+                [100 * dice for dice in fold.values()],
+                "o",
+                ms=2,
+                mew=0,
+                alpha=0.6,
+                color=colour(number),
+            )
+        below.plot(
+            [found.low, found.high], [row, row], color=colour(number), lw=5, alpha=0.5, solid_capstyle="round"
+        )
+        below.plot(found.best, row, "o", ms=7, mec=INK, color=colour(number))
+    for axes in (above, below):
+        _tidy(axes)
+        axes.set_xscale("log")
+    rates = sorted({rate for found in content.ranges for rate in found.dice})
+    below.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    below.xaxis.set_minor_locator(NullLocator())
+    _name_rows(below, [found.method for found in content.ranges])
+    below.set_ylim(rows - 0.4, -0.6)
+    below.set_xlabel("Learning rate")
+    above.set_ylabel("Dice on the inner split (%)")
+    _legend(figure, above)
     return figure
 
 

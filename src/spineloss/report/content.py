@@ -8,6 +8,9 @@ from typing import Any
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result, compare_study, refuse_unknown_metrics
+from spineloss.results.convergence import Convergence
+from spineloss.results.learning_rates import rates_in_words, read_choices
+from spineloss.results.rate_ranges import RateRange, open_ends_in_words, rate_ranges
 from spineloss.results.records import Record, case_values, read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
@@ -30,7 +33,7 @@ class Score:
     value: float
     best: bool
     mark: str
-    told: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Content:
     """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value.
 
     `metrics` decide, in their order; without a second method nothing is compared, and `results` is empty.
+    `ranges` are of the learning rates where methods chose theirs, `rates` the same in words.
     """
 
     name: str
@@ -63,13 +67,21 @@ class Content:
     curves: dict[str, dict[str, list[dict[int, float]]]]
     statuses: list[RunStatus]
     folds: list[list[str]]
-    records: dict[tuple[str, int], dict[str, Any]]
+    records: dict[tuple[str, int, int], dict[str, Any]]
     landscapes: dict[str, Surface]
+    ranges: list[RateRange]
+    rates: list[str]
+    patients: int
 
     @property
     def cases(self) -> list[str]:
         """Every case that a finished run was measured on."""
         return sorted({case for found in self.values[self.decisive].values() for case in found})
+
+    @property
+    def convergence(self) -> Convergence | None:
+        """Whether training had converged by the deciding metric; none with one method."""
+        return self.results[self.decisive].convergence if self.results else None
 
     @property
     def decisive(self) -> str:
@@ -105,6 +117,8 @@ def read_content(
     compared = compare_study(records, metrics, reference, margins, beside=others) if len(methods) > 1 else []
     results = {result.metric: result for result in compared}
     rows = summarise(records, "last")
+    choices = read_choices(folder)
+    ranges = rate_ranges(choices)
     return Content(
         name=folder.resolve().name,
         folder=folder,
@@ -120,13 +134,19 @@ def read_content(
         statuses=statuses,
         folds=read_folds(folder)["folds"],
         records={
-            (record.method, record.fold): Run.of(folder, record.method, record.fold).record() for record in records
+            (record.method, record.fold, record.repeat): Run.of(
+                folder, record.method, record.fold, record.repeat
+            ).record()
+            for record in records
         },
         landscapes={
             f"{record.method}, fold {record.fold}": surface
             for record in records
-            if (surface := Run.of(folder, record.method, record.fold).landscape())
+            if not record.repeat and (surface := Run.of(folder, record.method, record.fold).landscape())
         },
+        ranges=ranges,
+        rates=[*rates_in_words(choices), *open_ends_in_words(ranges)],
+        patients=len(next(iter(case_values(records, metrics[0]).values()))),
     )
 
 

@@ -94,7 +94,7 @@ class Gallery:
     def predicts(self, method: str, case: str) -> bool:
         """Whether the run that did not train on the case is finished."""
         return any(
-            case in cases and (method, fold) in self.content.records
+            case in cases and (method, fold, 0) in self.content.records
             for fold, cases in enumerate(self.content.folds)
         )
 

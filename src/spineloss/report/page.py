@@ -30,9 +30,9 @@ from spineloss.report.content import CURVES, Content
 from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.results.comparison import Result
-from spineloss.results.comparison_table import comparison_tables, how_to_read
+from spineloss.results.comparison_table import comparison_tables, convergence_table, how_to_read
 from spineloss.results.score_text import score_with_unit
-from spineloss.results.sentences import margin_words
+from spineloss.results.sentences import convergence_words, margin_words
 from spineloss.results.statistics import shared_cases
 from spineloss.seeding import generator
 from spineloss.training.validation import widest_slice
@@ -123,6 +123,10 @@ def _figures(content: Content) -> dict[str, Figure]:
     drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
     drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
     drawn |= {f"landscape-{number}": figure for number, figure in enumerate(charts.landscapes(content).values())}
+    if content.convergence and content.convergence.ranks:
+        drawn["curve-rank"] = charts.rank_course(content, content.convergence)
+    if content.ranges:
+        drawn["rates"] = charts.rate_ranges(content)
     ranking = content.results[content.decisive].ranking if content.results else None
     return drawn | ({"ranks": charts.ranks(ranking, content.decisive)} if ranking else {})
 
@@ -268,10 +272,10 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         comparison=comparison,
         margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
         distributions=_distributed(content),
-        curves=[column for column in CURVES],
-        curve_titles={
-            name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES
-        },
+        curve_titles=_curve_titles(content, drawn),
+        convergence=content.convergence,
+        converged_words=_sentence(convergence_words(content.convergence)),
+        convergence_table=content.convergence and convergence_table(content.convergence),
         figures={name: _inline(figure, name) for name, figure in drawn.items()},
         style=Markup((parts / "page.css").read_text(encoding="utf-8")),
         script=Markup((parts / "page.js").read_text(encoding="utf-8")),
@@ -288,8 +292,19 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
     )
 
 
+def _curve_titles(content: Content, drawn: dict[str, Figure]) -> dict[str, str]:
+    titles = {name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES}
+    if "curve-rank" in drawn:
+        titles["rank"] = f"Rank by {METRICS[content.decisive].title}"
+    return titles
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}." if words else "All curves were flat when training ended."
+
+
 def _comparison(result: Result) -> dict[str, Any]:
-    return {"metric": METRICS[result.metric].title, "tables": comparison_tables(result)}
+    return {"metric": METRICS[result.metric].title, "tables": comparison_tables(result, convergence=False)}
 
 
 def _breakable(name: str) -> Markup:

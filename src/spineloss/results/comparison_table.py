@@ -55,11 +55,11 @@ def comparison_text(results: Sequence[Result], format: Format = "text", *, epoch
     return "\n\n".join([*parts, "How to read it:", bullets(how_to_read(results), format)])
 
 
-def comparison_tables(result: Result, epoch: FairEpoch = "last") -> list[TextTable]:
+def comparison_tables(result: Result, epoch: FairEpoch = "last", convergence: bool = True) -> list[TextTable]:
     """The comparison of a metric; where known, whether training had converged, what varies, and the ranking."""
     tables = [_comparison_table(result, epoch)]
-    if result.convergence is not None:
-        tables.append(_convergence_table(result.convergence))
+    if convergence and result.convergence is not None:
+        tables.append(convergence_table(result.convergence))
     if result.spreads:
         tables.append(_spread_table(result))
     if result.ranking is not None:
@@ -126,7 +126,8 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes + [f"‡ {', '.join(methods)}: {words}" for words, methods in cautions.items()]
 
 
-def _convergence_table(convergence: Convergence) -> TextTable:
+def convergence_table(convergence: Convergence) -> TextTable:
+    """What each method's curve still did over the last third of the epochs."""
     metric = METRICS[convergence.metric]
     head = ["Method", "Curve", f"Gain ({points(convergence.metric)})", "95 % reached", "Loss's fall (%)"]
     lines = [
