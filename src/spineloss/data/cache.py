@@ -40,7 +40,7 @@ class Cache:
             return kept
         report = check(layout, use)
         plain = dataclasses.asdict(report)
-        write_json(path, {"sha256": _digest_of_plain(plain), "report": plain})
+        write_json(path, {"sha256": _digest_of_plain(path.stem, plain), "report": plain})
         return report
 
     def has_report(self, layout: Layout) -> bool:
@@ -58,7 +58,7 @@ class Cache:
         return self.folder / "cases" / f"{key}.safetensors"
 
     def read(self, key: str, *names: str) -> dict[str, torch.Tensor] | None:
-        """The named tensors of a key, or all; none if they are absent or damaged."""
+        """The named tensors of a key; none if one is absent or damaged."""
         try:
             return _read_verified(self.path(key), *names)
         except (OSError, SafetensorError, KeyError, ValueError):
@@ -66,7 +66,7 @@ class Cache:
 
     def write(self, key: str, tensors: dict[str, torch.Tensor]) -> None:
         """Keep tensors with their digests."""
-        digests = {name: _digest(tensor) for name, tensor in tensors.items()}
+        digests = {name: _digest(key, name, tensor) for name, tensor in tensors.items()}
         content = save(tensors, metadata=digests)
         write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
 
@@ -86,23 +86,22 @@ def read_tensor(path: Path, name: str) -> torch.Tensor:
 def _read_verified(path: Path, *names: str) -> dict[str, torch.Tensor]:
     with safe_open(path, framework="pt") as file:
         digests = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in names or file.keys()}
-    if not names and set(tensors) != set(digests):
-        raise ValueError("a tensor is missing")
+        tensors = {name: file.get_tensor(name) for name in names}
     for name, tensor in tensors.items():
-        if digests[name] != _digest(tensor):
+        if digests[name] != _digest(path.stem, name, tensor):
             raise ValueError(f"{name} is damaged")
     return tensors
 
 
-def _digest(tensor: torch.Tensor) -> str:
-    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+def _digest(key: str, name: str, tensor: torch.Tensor) -> str:
+    # With the key, so that one file in another's place is noticed.
+    digest = hashlib.sha256(f"{key} {name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
     digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 
-def _digest_of_plain(plain: Any) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+def _digest_of_plain(key: str, plain: Any) -> str:
+    return hashlib.sha256(json.dumps([key, plain], sort_keys=True).encode()).hexdigest()
 
 
 def _stamp(path: Path) -> list[Any]:
@@ -126,7 +125,7 @@ def _read_report(path: Path) -> Report | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         plain = kept["report"]
-        return _report_from(plain) if kept["sha256"] == _digest_of_plain(plain) else None
+        return _report_from(plain) if kept["sha256"] == _digest_of_plain(path.stem, plain) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 

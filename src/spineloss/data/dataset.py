@@ -20,6 +20,10 @@ from spineloss.data.layouts import find_cases
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
 
+# What the cache keeps of a case: of its volumes, and of the labels chosen from them.
+VOLUME = ("image", "own_labels", "spacing", "own_spacing")
+TARGET = ("target", "own_target", "spacing", "own_spacing")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -88,10 +92,10 @@ def prepare(
         digest = report.content[case.id]
         volume_key = key_of([digest, grid, orientation])
         target_key = key_of([digest, grid, orientation, chosen, target])
-        image, targets = cache.read(volume_key, "image"), cache.read(target_key)
+        image, targets = cache.read(volume_key, "image"), cache.read(target_key, *TARGET)
         if image is None or targets is None:
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
-            volume = cache.read(volume_key)
+            volume = cache.read(volume_key, *VOLUME)
             if volume is None:
                 volume = _on_grid(*read_case(case, orientation), grid)
                 cache.write(volume_key, volume)

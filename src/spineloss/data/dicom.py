@@ -80,8 +80,9 @@ def is_series(folder: Path) -> bool:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The DICOM files of a folder, in the order of their names."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and is_dicom(path)]
+    """The files of a folder that are DICOM by their content or name, in the order of their names."""
+    visible = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return [path for path in visible if is_dicom(path) or path.suffix.lower() in (".dcm", ".ima")]
 
 
 @contextlib.contextmanager

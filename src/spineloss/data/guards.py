@@ -1,11 +1,12 @@
 """Checks of a file before a reader opens it: a printable name, a regular file, as long as its header says."""
 
+import contextlib
 import gzip
 import os
 import stat
 import unicodedata
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,17 +14,23 @@ from spineloss.errors import UserError
 
 DEFLATE_LIMIT = 1032  # zlib's largest ratio of compression: a header that claims more is false
 CHUNK = 1 << 20
+LONGEST_REASON = 300
 
 
 def shown(path: Path | str) -> str:
     """A path, or a text with paths in it, as plain text; what no terminal could print is escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(char if unicodedata.category(char) != "Cc" else ascii(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def is_plain(path: Path | str) -> bool:
+    """Whether a name is UTF-8 text without control characters."""
+    return not any(unicodedata.category(char) in ("Cs", "Cc") for char in str(path))
 
 
 def refuse(path: Path, reason: str, remedy: str) -> UserError:
     """The error for a file that cannot be used, with the reader's reason and what to do."""
-    return UserError(f"{shown(path)} cannot be used: {reason}; {remedy}.")
+    return UserError(f"{shown(path)} cannot be used: {shown(reason[:LONGEST_REASON])}; {shown(remedy)}.")
 
 
 def damaged(path: Path, reason: str) -> UserError:
@@ -33,7 +40,7 @@ def damaged(path: Path, reason: str) -> UserError:
 
 def check_name(path: Path) -> None:
     """Refuse names that cannot be printed or passed to the readers: other encodings, control characters."""
-    if shown(path) != str(path):
+    if not is_plain(path):
         raise refuse(path, "its name is not plain UTF-8 text", "rename it")
 
 
@@ -79,6 +86,20 @@ def check_length(path: Path, wanted: int, there: int) -> None:
         raise damaged(path, f"it is {kind}: {there} bytes, not {wanted}")
 
 
+@contextlib.contextmanager
+def open_gzip(path: Path) -> Iterator[BinaryIO]:
+    """A gzip file to read from; damage found on the way is refused by its kind."""
+    try:
+        with gzip.open(path) as file:
+            yield file
+    except EOFError as error:
+        raise damaged(path, "it is cut short: its gzip stream has no end") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise damaged(path, f"its gzip stream is damaged ({error})") from error
+    except OSError as error:
+        raise refuse(path, _reason(error), "copy it again") from error
+
+
 def read_gzip(path: Path, start: int, length_of: Callable[[bytes], int]) -> bytes:
     """Everything in a gzip file, whose end, checksum and length are verified.
 
@@ -88,19 +109,12 @@ def read_gzip(path: Path, start: int, length_of: Callable[[bytes], int]) -> byte
         length_of: from that many bytes, or fewer where there are no more, to the length of the whole.
     """
     size = check_file(path)
-    try:
-        with gzip.open(path) as file:
-            header = file.read(start)
-            wanted = length_of(header)
-            _check_claim(path, wanted, size)
-            # One byte more than wanted: gzip verifies its checksum at the end alone.
-            body = file.read(max(wanted - len(header), 0) + 1)
-    except EOFError as error:
-        raise damaged(path, "it is cut short: its gzip stream has no end") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise damaged(path, f"its gzip stream is damaged ({error})") from error
-    except OSError as error:
-        raise refuse(path, _reason(error), "copy it again") from error
+    with open_gzip(path) as file:
+        header = file.read(start)
+        wanted = length_of(header)
+        _check_claim(path, wanted, size)
+        # One byte more than wanted: gzip verifies its checksum at the end alone.
+        body = file.read(max(wanted - len(header), 0) + 1)
     check_length(path, wanted, len(header) + len(body))
     return header + body
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spineloss.data import volumes
 from spineloss.data.cases import Case, Layout, Problem
-from spineloss.data.guards import check_name, shown
+from spineloss.data.guards import check_name, is_plain, shown
 from spineloss.data.manifest import read_manifest
 from spineloss.data.nnunet_layout import extra_mask, missing_mask, read_layout, two_files
 from spineloss.errors import UserError
@@ -30,7 +30,7 @@ def find_cases(source: Path) -> Layout:
     layout = _read(source)
     named, problems = [], list(layout.problems)
     for case in layout.cases:
-        odd = next((path for path in case.paths() if shown(path) != str(path)), None)
+        odd = next((path for path in case.paths() if not is_plain(path)), None)
         if odd is None:
             named.append(case)
         else:

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from spineloss.data.cases import Case, Layout, Problem
-from spineloss.data.guards import check_file, shown
+from spineloss.data.guards import check_file, is_plain, shown
 from spineloss.errors import UserError
 
 NEEDED = ("case", "image", "mask")
@@ -22,7 +22,7 @@ def read_manifest(path: Path) -> Layout:
     cases, problems, seen = [], [], set()
     for line, row in rows:
         case = row["case"]
-        if not case or case in seen or "/" in case or shown(case) != case or not row["image"] or not row["mask"]:
+        if not case or case in seen or "/" in case or not is_plain(case) or not row["image"] or not row["mask"]:
             raise UserError(
                 f"{path}, line {line}: each line needs a case of its own, without '/', an image and a mask."
             )

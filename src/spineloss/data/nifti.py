@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.spatialimages import HeaderDataError
 
-from spineloss.data.guards import check_file, check_length, check_memory, damaged, read_gzip, refuse
+from spineloss.data.guards import check_file, check_length, check_memory, damaged, open_gzip, read_gzip, refuse
 
 # NIfTI points to the right, anterior and superior; ITK to the left, posterior and superior.
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -43,11 +43,8 @@ def read_header(path: Path) -> Header:
     check_file(path)
     if path.name.lower().endswith(".gz"):
         _expect_gzip(path, True)
-        try:
-            with gzip.open(path) as file:
-                return _parse(path, file.read(HEADER_BYTES))
-        except (OSError, EOFError) as error:
-            raise damaged(path, f"its gzip stream is damaged ({error})") from error
+        with open_gzip(path) as file:
+            return _parse(path, file.read(HEADER_BYTES))
     _expect_gzip(path, False)
     with path.open("rb") as file:
         return _parse(path, file.read(HEADER_BYTES))
