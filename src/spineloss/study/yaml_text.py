@@ -14,6 +14,7 @@ import yaml
 from spineloss.errors import UserError
 
 LONGEST = 256 * 1024  # bytes of a file
+DEEPEST = 30  # levels of lists and mappings inside each other
 Place = tuple[int | str, ...]
 RESOLVERS = [
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -29,18 +30,28 @@ RESOLVERS = [
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(None, None, "an alias is not read; write its content out", mark)
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(None, None, f"it is nested more than {DEEPEST} levels deep", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
+        seen: set[str] = set()
         for key, _ in node.value:
-            if keys.count(key.value) > 1:
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
+                raise yaml.MarkedYAMLError(None, None, "a key is not a word", key.start_mark)
+            if key.value in seen:
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_integer(self, node: yaml.ScalarNode) -> int:
@@ -76,10 +87,10 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     if content is None:
         raise UserError(f"{path} is longer than {LONGEST // 1024} kB: a study file is not.")
     try:
-        loader = _Loader(content.decode("utf-8"))
+        loader = _Loader(content.decode("utf-8-sig"))
         root = loader.get_single_node()
         found = loader.construct_document(root) if root is not None else None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not valid YAML{_reason(error)}: fix it there.") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} holds no settings: write `key: value` lines, such as `data: path/to/volumes`.")
@@ -94,9 +105,7 @@ def yaml_text(settings: dict[str, Any]) -> str:
 def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     line = "" if mark is None else f" at line {mark.line + 1}"
-    problem = getattr(error, "problem", None)
-    if isinstance(error, RecursionError):
-        problem = "it is nested too deeply"
+    problem = " ".join((getattr(error, "problem", None) or "").split())[:200]
     return f"{line} ({problem})" if problem else line
 
 
