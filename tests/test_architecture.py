@@ -54,11 +54,12 @@ INSIDE = {
         {"comparison_table"},
     ],
     "study": [
-        {"method", "yaml_text"},
+        {"claims", "method", "yaml_text"},
         {"settings"},
         {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
         {"training_run", "landscape", "status"},
-        {"engine", "trackers"},
+        {"trackers", "workers"},
+        {"engine"},
     ],
 }  # fmt: skip
 LONGEST = 400  # lines of a module

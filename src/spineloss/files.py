@@ -52,14 +52,15 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.rglob(".*+*+*"):
         machine, process, _ = path.name[1:].split("+", 2)
         try:
-            ended = machine == platform.node() and process.isdigit() and not _runs(int(process))
+            ended = machine == platform.node() and process.isdigit() and not is_running(int(process))
             if ended or time.time() - path.stat().st_mtime > DAY:
                 path.unlink()
         except OSError:
             continue  # its writer renamed or deleted it meanwhile
 
 
-def _runs(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether this machine has a process of that number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

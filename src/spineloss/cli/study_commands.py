@@ -31,8 +31,13 @@ def run(
     track: Annotated[
         list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train at once, each with its share of threads and GPUs.")
+    ] = 1,
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
+
+    The same command on another machine, in the same shared folder, takes its share of the runs.
 
     Example: [bold]spineloss study run lumbar --data volumes/ --method dice --method focal -o study/[/bold]
     """
@@ -51,7 +56,7 @@ def run(
     output = output or Path(Path(source).stem)
     trackers = open_trackers(track or [], output)
     try:
-        failed = _follow(follow(run_study(study, output, say), trackers, say), output)
+        failed = _follow(follow(run_study(study, output, say, workers=workers), trackers, say), output)
     except Stopped as stop:
         say("Stopped; the same command goes on from here.")
         raise typer.Exit(stop.code) from None

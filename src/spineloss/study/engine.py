@@ -11,26 +11,47 @@ from spineloss.files import read_json, remove_leftovers, write_text
 from spineloss.results.learning_rates import write_rates
 from spineloss.results.study_folder import Folds, read_folds, write_folds
 from spineloss.results.table import write_table
-from spineloss.study.jobs import Event, jobs
+from spineloss.study.jobs import Event
 from spineloss.study.learned_files import keep_learned
 from spineloss.study.preparation import prepare
 from spineloss.study.settings import Study, load
 from spineloss.study.training_run import Workshop
+from spineloss.study.workers import train_with_workers
 from spineloss.study.yaml_text import yaml_text
 
 
 def run_study(
-    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None
+    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None, workers: int = 1
 ) -> Iterator[Event]:
     """Train every run of a study that is not done, fold by fold, yielding each epoch as an event.
 
-    Killed at any moment and started again, it ends with the same numbers.
+    Killed at any moment and started again, it ends with the same numbers. Any number of processes may do it in one
+    folder, on any number of machines: each run is trained by one of them.
 
     Args:
         study: the resolved study.
         folder: where its results go; it may hold an earlier, unfinished run of the same study.
         progress: receives a line about what is being done before training starts.
         cache: of prepared cases; the user's by default.
+        workers: processes that train at once, each with its share of threads and GPUs.
+
+    Raises:
+        UserError: the data has problems, or the folder holds a study with other settings or data.
+    """
+    workshop = prepare_folder(study, folder, progress, cache)
+    events = workshop.work() if workers == 1 else train_with_workers(workshop, workers, cache, progress)
+    for event in events:
+        yield event
+        if event.rate is None and event.epoch is not None and event.epoch.epoch == 1:
+            # The runs before this one are finished.
+            write_tables(folder)
+    write_tables(folder)
+
+
+def prepare_folder(
+    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None
+) -> Workshop:
+    """Prepare a study's data and its folder, so that any number of workers can train there.
 
     Raises:
         UserError: the data has problems, or the folder holds a study with other settings or data.
@@ -43,12 +64,13 @@ def run_study(
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
     write_text(folder / "study.yaml", yaml_text(plain))
-    workshop = Workshop(study, folder, data, split, progress)
-    for job in jobs(study):
-        yield from workshop.train(job)
-        if job.rate is None:
-            write_table(folder)
-            write_rates(folder)
+    return Workshop(study, folder, data, split, progress)
+
+
+def write_tables(folder: Path) -> None:
+    """Write `table.csv` and `rates.csv` of what is finished."""
+    write_table(folder)
+    write_rates(folder)
 
 
 def _refuse_other_settings(study: Study, folder: Path) -> None:

@@ -55,6 +55,14 @@ class Job:
         """What happened in it."""
         return Event(self.trial.name, self.fold, study.epochs, epoch, reason, self.repeat, self.rate)
 
+    def needs(self, other: "Job") -> bool:
+        """Whether another job comes before: a rate tried for it, or the run of the method that a control reads."""
+        same = (other.fold, other.trial) == (self.fold, self.trial)
+        tried = same and other.rate is not None and self.rate is None
+        own = Trial(self.trial.method)
+        place = (other.fold, other.repeat, other.rate, other.trial)
+        return tried or (self.trial.control is not None and place == (self.fold, self.repeat, self.rate, own))
+
 
 def jobs(study: Study) -> Iterator[Job]:
     """Every training of a study, each after those that it needs: repeat by repeat, fold by fold."""

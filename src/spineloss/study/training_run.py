@@ -4,31 +4,37 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
+from uuid import uuid4
 
 import torch
 
 from spineloss import networks
 from spineloss.data import folds
 from spineloss.data.batches import Augment, training_batches
+from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError, first_line
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
 from spineloss.results.run_folder import Run, signature
+from spineloss.results.study_folder import read_folds, study_file
 from spineloss.seeding import seed_of
-from spineloss.study.jobs import Event, Job
+from spineloss.study.claims import claimed
+from spineloss.study.jobs import Event, Job, jobs
 from spineloss.study.method import Trial
+from spineloss.study.preparation import prepare
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
-from spineloss.study.settings import Study
+from spineloss.study.settings import Study, load
 from spineloss.training.loop import Training, TrainingSettings
 from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 
+PATIENCE = 1.0  # seconds until runs that others train are looked at again
 INNER_FOLDS = 4  # a quarter of a fold's training cases judges the learning rates
 
 
@@ -41,6 +47,35 @@ class Workshop:
     data: Dataset
     folds: Sequence[Sequence[str]]
     progress: Callable[[str], None]
+    session: str = field(default_factory=lambda: uuid4().hex)
+
+    @classmethod
+    def opened(
+        cls, folder: Path, progress: Callable[[str], None], cache: Cache | None, session: str
+    ) -> "Workshop":
+        """That of a study's folder, whose data is prepared."""
+        study = load(study_file(folder))
+        data = prepare(study, lambda line: None, cache)
+        return cls(study, folder, data, read_folds(folder)["folds"], progress, session)
+
+    def work(self) -> Iterator[Event]:
+        """Train what is not done and no other worker trains, until all is done by whomever.
+
+        Every job is looked at by each worker once the jobs that it needs are, so that nothing is read too early.
+        """
+        left = list(jobs(self.study))
+        while left:
+            done = None
+            for job in (each for each in left if not any(each.needs(other) for other in left)):
+                with claimed(self.run_of(job).folder) as mine:
+                    if mine:
+                        yield from self.train(job)
+                        done = job
+                        break
+            if done is None:
+                time.sleep(PATIENCE)
+                continue
+            left.remove(done)
 
     def run_of(self, job: Job) -> Run:
         """The folder of a job."""
@@ -72,9 +107,11 @@ class Workshop:
         candidates = self._candidates(job)
         rate = self._rate(job, candidates)
         if rate is None:
+            if run.record().get("session") == self.session:
+                return
             first = candidates[0]
             reason = f"no learning rate could be chosen; at {first.rate:g}: {first.reason or 'no Dice'}"
-            run.write_record(_place(job) | {"status": "failed", "reason": reason})
+            run.write_record(_place(job) | {"status": "failed", "reason": reason, "session": self.session})
             yield job.event(self.study, reason=reason)
             return
         train, validation = self.cases(job)
@@ -106,6 +143,8 @@ class Workshop:
             "orientation": self.data.orientation,
             "versions": _versions(),
             "device": _device_name(),
+            "threads": torch.get_num_threads(),
+            "session": self.session,
         }
 
     def _is_done(self, job: Job, run: Run, record: dict[str, Any]) -> bool:
@@ -118,6 +157,8 @@ class Workshop:
         if before.get("signature") != record["signature"]:
             return False
         if before["status"] == "failed":
+            if before.get("session") == self.session:
+                return True
             # A learning rate that failed while it was tried is not tried again for a run that is done.
             return job.rate is not None and self.run_of(replace(job, rate=None)).record()["status"] == "done"
         if before["status"] != "done":
