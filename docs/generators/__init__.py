@@ -12,6 +12,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", _write)
     app.connect("source-read", measurements.point_into_the_site)
     app.connect("autodoc-process-docstring", docstrings.as_text, priority=100)  # before napoleon reads sections
+    app.connect("autodoc-process-signature", docstrings.as_called)
     app.connect("missing-reference", docstrings.link_by_last_name)
     return {"parallel_read_safe": True}
 

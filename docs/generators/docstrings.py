@@ -1,5 +1,6 @@
 """Docstrings of this project are plain text: `code` in single backticks, and signs that mean nothing else."""
 
+import inspect
 import re
 from typing import Any
 
@@ -7,6 +8,7 @@ from docutils.nodes import Element
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.inspect import stringify_signature
 
 CODE = re.compile(r"(`[^`]+`)")
 SPECIAL = re.compile(r"([*|])|(?<=\w)(_)(?!\w)")
@@ -22,6 +24,15 @@ def as_text(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: 
             lines[number] = "".join(
                 f"`{part}`" if part[:1] == "`" else SPECIAL.sub(r"\\\g<0>", part) for part in parts
             )
+
+
+def as_called(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str, None] | None:
+    """A class is shown as it is called: autodoc would look at `__new__`, which takes anything."""
+    if what != "class":
+        return None
+    return stringify_signature(inspect.signature(found), show_annotation=False), None
 
 
 def link_by_last_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: Element) -> Element | None:
