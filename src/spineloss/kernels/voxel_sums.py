@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import distributed
 
 from spineloss.kernels.compiled_sums import compiled_sums
 from spineloss.kernels.passes import MOST_GAMMAS, takes
 from spineloss.kernels.plain_sums import COLUMNS, Activation, plain_sums
+from spineloss.kernels.world_sum import world_sum
 
 Over = Literal["sample", "batch", "world"]
 
@@ -33,11 +33,8 @@ class Counts:
         Gradients flow through: with gradients averaged over the processes, as DistributedDataParallel does, a step
         is that of the whole batch in one process.
         """
-        from torch.distributed.nn.functional import all_reduce
-
         local = torch.stack([count.sum(0, keepdim=True) for count in self._all()])
-        alone = not (distributed.is_available() and distributed.is_initialized())
-        return Counts(*(local if alone else all_reduce(local)))
+        return Counts(*world_sum(local))
 
     def _all(self) -> tuple[torch.Tensor, ...]:
         return self.tp, self.fp, self.fn, self.tn
