@@ -110,3 +110,22 @@ def test_another_search_is_refused_its_folder(whole):
 def test_the_first_random_formula_is_the_control(whole):
     text = json.loads((Path(whole.folder) / "state.json").read_text())["known"]
     assert Text("formula", next(iter(text.values()))[0]).formula() == whole.state.first
+
+
+def nothing_passes(formula: Formula) -> GateVerdict:
+    return GateVerdict("sign")
+
+
+def test_a_search_ends_by_its_minutes_where_nothing_passes_the_gate(tmp_path):
+    begun = Evolution(
+        nothing_passes, like_dice, seed=3, folder=tmp_path, settings={}, processes=1, watch=lambda scored: None
+    )
+    assert list(begun.generations(lambda state: True, seconds=0.5)) == []
+    with pytest.raises(UserError, match="no formula passed the gate"):
+        begun.final()
+
+
+def test_a_generation_that_time_ends_is_left_out(whole, tmp_path):
+    begun = bred(tmp_path, 1)
+    assert list(begun.generations(lambda state: True, seconds=begun.state.seconds)) == []
+    assert told(begun.state)["generations"] == told(whole.state)["generations"][:1]

@@ -21,7 +21,9 @@ def training(small_data) -> TrainingFitness:
     data = dataset.prepare(
         small_data, grid=GRID, labels="all", target="merged", leave_out=(), cache=Cache(), progress=print
     )
-    return TrainingFitness(list(data.samples.values()), Budget(GRID, width=1, batch=2, epochs=1, seed=21))
+    return TrainingFitness(
+        list(data.samples.values()), Budget(GRID, width=1, batch=2, epochs=1, seed=21), data.groups
+    )
 
 
 @pytest.fixture

@@ -198,3 +198,21 @@ def test_what_cannot_be_weighed_is_refused():
             Static().init(names)
     with pytest.raises(UserError, match="3 weights that sum to 1 can all be at least 0.333333"):
         CoefficientOfVariation(minimum=0.5).init(["a", "b", "c"])
+
+
+LOOKING_BACK = [CoefficientOfVariation(), SoftAdapt(beta=1.0), SoftAdapt(variant="loss_weighted")]
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan, 1e300])
+@pytest.mark.parametrize("policy", LOOKING_BACK, ids=str)
+def test_a_value_that_is_not_finite_is_forgotten(policy, bad):
+    """The steps after it have the weights that they have without it."""
+    values = [{"a": 1.0 + 0.3 * step, "b": 2.0 - 0.2 * step} for step in range(6)]
+    state = other = policy.init(["a", "b"])
+    for step, each in enumerate(values):
+        if step in (0, 3):
+            weights, other = policy.update(other, each | {"a": bad})
+            assert math.isclose(sum(weights.values()), 1)
+        expected, state = policy.update(state, each)
+        weights, other = policy.update(other, each)
+        assert weights == expected

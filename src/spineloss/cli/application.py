@@ -1,5 +1,7 @@
 """The tree of commands: `app` is the whole command line."""
 
+from typing import Annotated
+
 import typer
 
 from spineloss.cli import data_commands, loss_commands, results_commands, search_commands, study_commands
@@ -19,6 +21,20 @@ app.add_typer(search_commands.app)
 app.command("shapes")(loss_commands.shapes)
 app.command("landscape")(results_commands.landscape)
 app.command("predict")(study_commands.predict)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    no_imports: Annotated[
+        bool, typer.Option("--no-imports", help="Refuse losses named by an import path: they run code.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+    if no_imports:
+        from spineloss.text import no_imports as importing_nothing
+
+        context.with_resource(importing_nothing())
 
 
 @app.command()

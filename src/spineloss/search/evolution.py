@@ -1,5 +1,6 @@
 """Genetic programming of losses: generations of formulas, resumable, the same on any number of processes."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -136,14 +137,31 @@ class Evolution:
         self.work = (test, fitness)
         self.state = _begun(folder, {"seed": seed, **settings})
 
-    def generations(self, goes_on: Callable[[EvolutionState], bool]) -> Iterator[Generation]:
-        """Breed while `goes_on`, yielding each generation when it is in the folder."""
+    def generations(
+        self, goes_on: Callable[[EvolutionState], bool], seconds: float = math.inf
+    ) -> Iterator[Generation]:
+        """Breed while `goes_on`, yielding each generation when it is in the folder.
+
+        Args:
+            goes_on: whether to begin another generation.
+            seconds: after which, those of earlier starts counted, drawing ends even where too few formulas pass.
+        """
+        until = time.perf_counter() + seconds - self.state.seconds
         with _workers(self.processes, self.work) as pool:
             while goes_on(self.state):
-                yield self._generation(pool)
+                generation = self._generation(pool, until)
+                if generation is None:
+                    return
+                yield generation
 
     def final(self) -> list[Finalist]:
-        """Train the best formulas of the whole search again, on other seeds and folds; the best first."""
+        """Train the best formulas of the whole search again, on other seeds and folds; the best first.
+
+        Raises:
+            UserError: no formula was trained.
+        """
+        if not self.state.known:
+            raise UserError(f"{self.folder}: no formula passed the gate in time; search for more minutes.")
         best = sorted(self.state.known.values(), key=_rank)[:FINALISTS]
         asked = [(scored.formula, number) for scored in best for number in range(1, REPEATS + 1)]
         with _workers(self.processes, self.work) as pool:
@@ -151,10 +169,14 @@ class Evolution:
             finalists = [Finalist(scored, tuple(islice(scores, REPEATS))) for scored in best]
         return sorted(finalists, key=lambda finalist: -finalist.mean)
 
-    def _generation(self, pool: Executor) -> Generation:
+    def _generation(self, pool: Executor, until: float) -> Generation | None:
+        """The next one; none where the time ended first, but for a first generation of what had passed by then."""
         start, state = time.perf_counter(), self.state
         elites = state.population[:ELITES]
-        drawn, children = self._draw(pool, POPULATION - len(elites), elites)
+        wanted = POPULATION - len(elites)
+        drawn, children = self._draw(pool, wanted, elites, until)
+        if len(children) < wanted and (elites or not children):
+            return None
         new = {gradient: formula for gradient, formula in children.items() if gradient not in state.known}
         scores = pool.map(_train, new.values(), repeat(0))
         for (gradient, formula), fitness in zip(new.items(), scores, strict=True):
@@ -166,12 +188,14 @@ class Evolution:
         write_csv(self.folder / "generations.csv", map(vars, state.generations), list(vars(state.generations[0])))
         return state.generations[-1]
 
-    def _draw(self, pool: Executor, wanted: int, elites: Sequence[str]) -> tuple[int, dict[str, Formula]]:
-        """How many were drawn until enough had passed, and those, by gradients that differ."""
+    def _draw(
+        self, pool: Executor, wanted: int, elites: Sequence[str], until: float
+    ) -> tuple[int, dict[str, Formula]]:
+        """How many were drawn until enough had passed or time was over; and those, by gradients that differ."""
         parents = [self.state.known[gradient] for gradient in self.state.population]
         chosen: dict[str, Formula] = {}
         drawn = 0
-        while len(chosen) < wanted:
+        while len(chosen) < wanted and time.perf_counter() < until:
             keys = [(self.seed, len(self.state.generations), drawn + place) for place in range(DRAWN)]
             formulas = [child(parents, *key) if parents else random_formula(*key) for key in keys]
             drawn += DRAWN

@@ -1,6 +1,6 @@
 """What a formula is worth: the validation Dice of a fresh small network after a short training with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +24,12 @@ class TrainingFitness:
     Args:
         samples: the cases that the search may look at.
         budget: the same for every formula.
+        groups: from case to patient, who is in one quarter alone.
     """
 
     samples: Sequence[Sample]
     budget: Budget
+    groups: Mapping[str, str]
 
     def __call__(self, formula: Formula, repeat: int) -> float:
         """The validation Dice, 0 to 1, of a network trained with the formula as its loss.
@@ -38,7 +40,7 @@ class TrainingFitness:
                 one that a search compares by.
         """
         cases = [sample.case for sample in self.samples]
-        chosen = folds.split(cases, QUARTERS, self.budget.seed)[repeat % QUARTERS]
+        chosen = folds.split(cases, QUARTERS, self.budget.seed, self.groups)[repeat % QUARTERS]
         loss = Evolved(formula)
         # One thread, whatever the machine: the sum's order is then the same.
         threads = torch.get_num_threads()

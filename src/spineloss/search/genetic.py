@@ -70,7 +70,7 @@ class GeneticSearch:
         self.processes = processes
         self.evolution = Evolution(
             Gate(masks),
-            TrainingFitness(samples, budget),
+            TrainingFitness(samples, budget, data.groups),
             seed=budget.seed,
             folder=folder,
             settings={"budget": budget.plain(), "data": data.digest},
@@ -96,8 +96,9 @@ class GeneticSearch:
             enough = most is not None and len(state.generations) >= most
             return not enough and (not state.generations or _after_next(state) < 60 * minutes)
 
-        yield from self.evolution.generations(goes_on)
-        draw_fitness(self.state.generations, self.folder / "fitness.svg")
+        yield from self.evolution.generations(goes_on, 60 * minutes)
+        if self.state.generations:
+            draw_fitness(self.state.generations, self.folder / "fitness.svg")
 
     def finish(self) -> Winner:
         """Train the finalists again, and write the winner and its tree."""

@@ -1,6 +1,6 @@
 """Which cases a search may look at, and which are left for the final comparison."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,13 @@ class Split:
     held_out: list[str]
 
 
-def hold_out(cases: Sequence[str], seed: int) -> Split:
+def hold_out(cases: Sequence[str], seed: int, groups: Mapping[str, str] | None = None) -> Split:
     """A third of the cases held out, a quarter of the others to score by.
 
     Args:
         cases: case ids, in any order.
         seed: of the shuffle; a study of three folds with the same seed has the held-out third as its first fold.
+        groups: from case to patient, who is in one part alone; each case is a patient of its own by default.
 
     Raises:
         UserError: too few cases.
@@ -33,9 +34,9 @@ def hold_out(cases: Sequence[str], seed: int) -> Split:
     >>> [len(part) for part in vars(hold_out([f"case-{i}" for i in range(30)], seed=21)).values()]
     [15, 5, 10]
     """
-    held_out = folds.split(cases, THIRDS, seed)[0]
+    held_out = folds.split(cases, THIRDS, seed, groups)[0]
     seen = sorted(set(cases) - set(held_out))
-    validation = folds.split(seen, QUARTERS, seed)[0]
+    validation = folds.split(seen, QUARTERS, seed, groups)[0]
     return Split([case for case in seen if case not in validation], validation, held_out)
 
 
@@ -63,4 +64,4 @@ def prepare_search(
         cache=cache or Cache(),
         progress=progress,
     )
-    return data, hold_out(list(data.samples), seed)
+    return data, hold_out(list(data.samples), seed, data.groups)

@@ -4,7 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from spineloss.weighting.policy import Policy, State, Terms, check_minimum, check_range, prior_of, shares_of
+from spineloss.weighting.policy import (
+    Policy,
+    State,
+    Terms,
+    check_minimum,
+    check_range,
+    prior_of,
+    shares_of,
+    usable,
+)
 
 TINY = 1e-8  # added to a variance, as in the authors' code of CoV, so that constant terms have a spread
 
@@ -50,6 +59,8 @@ class CoefficientOfVariation(Policy):
         return {"prior": terms, "step": 0, "mean_value": zeros, "mean_ratio": zeros, "products": zeros}
 
     def update(self, state: State, values: Mapping[str, float]) -> tuple[Terms, State]:
+        if not usable(values):
+            return self._weights(state), state
         step = state["step"] + 1
         past = self._past(step)
         after: State = {"prior": state["prior"], "step": step, "mean_value": {}, "mean_ratio": {}, "products": {}}

@@ -16,6 +16,8 @@ from spineloss.errors import UserError
 State = dict[str, Any]
 Terms = dict[str, float]
 
+LARGEST = 1e30  # value of a term that its later values can still be compared with
+
 
 @dataclass(frozen=True)
 class Policy(ABC):
@@ -41,7 +43,8 @@ class Policy(ABC):
 
         Args:
             state: of `init`, or of the step before.
-            values: of each term at this step, finite, 0 at best.
+            values: of each term at this step, 0 at best. A step with a value that is not finite, or beyond 1e30,
+                leaves the state of an adaptive policy as it was, and has the weights that this state gives.
         """
 
     def __str__(self) -> str:
@@ -85,6 +88,15 @@ def shares_of(raw: Mapping[str, float], minimum: float = 0.0) -> Terms:
         name: minimum + (1 - count * minimum) * (value / total if total else 1 / count)
         for name, value in raw.items()
     }
+
+
+def usable(values: Mapping[str, float]) -> bool:
+    """Whether a policy may learn from a step's values: an infinite one would stay in its state for good.
+
+    >>> usable({"dice": 0.5}), usable({"dice": math.inf}), usable({"dice": math.nan})
+    (True, False, False)
+    """
+    return all(abs(value) < LARGEST for value in values.values())
 
 
 def check_range(policy: Policy, key: str, low: float, high: float) -> None:

@@ -15,6 +15,7 @@ from spineloss.weighting.policy import (
     check_whole,
     prior_of,
     shares_of,
+    usable,
 )
 
 Variant = Literal["original", "loss_weighted", "normalised"]
@@ -79,6 +80,8 @@ class SoftAdapt(Policy):
         }
 
     def update(self, state: State, values: Mapping[str, float]) -> tuple[Terms, State]:
+        if not usable(values):
+            return dict(state["weights"]), state
         names = list(state["prior"])
         gathered = {name: [*state["open"][name], values[name]] for name in names}
         if len(gathered[names[0]]) < self.every:
