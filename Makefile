@@ -1,9 +1,10 @@
-# `make demo` runs the main job, `make test` the tests; both set up first.
+# `make demo` runs the main job, `make test` the tests; both set up first. `make test-integrations` tests the losses
+# inside nnU-Net, MONAI and Lightning, which it installs apart.
 PYTHON ?= python3
 SPINELOSS := .venv/bin/spineloss
 DEMO := build/demo
 
-.PHONY: setup demo test docs example fuzz
+.PHONY: setup demo test test-integrations docs example fuzz
 
 setup: .venv/.ready
 
@@ -30,6 +31,10 @@ test: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/pytest --durations=10
+
+# The losses inside nnU-Net, MONAI and Lightning, in an environment of their own.
+test-integrations:
+	PYTHON=$(PYTHON) tests/integrations/run.sh
 
 # The site, in build/site: open build/site/index.html.
 docs: setup

@@ -22,6 +22,12 @@ def hippocampus() -> Path:
     return _real("hippocampus")
 
 
+@pytest.fixture(scope="session")
+def acdc() -> Path:
+    """The heart cine MRI of 60 patients, with their scribbles."""
+    return _real("acdc")
+
+
 def _real(name: str) -> Path:
     folder = SHARED_DATA / name
     if not folder.is_dir():

@@ -18,7 +18,7 @@ FLOORS = [
     {"results"},
     {"figures"},
     {"thesis"},
-    {"search", "study"},
+    {"integrations", "search", "study"},
     {"report"},
     {"cli"},
 ]
@@ -26,7 +26,7 @@ FLOORS = [
 INSIDE = {
     "cli": [
         {"doctor", "stopping", "terminal", "status_view"},
-        {"data_commands", "loss_commands", "results_commands", "search_commands"},
+        {"data_commands", "loss_commands", "nnunet_commands", "results_commands", "search_commands"},
         {"study_commands"},
         {"application"},
         {"__main__"},

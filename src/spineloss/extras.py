@@ -5,6 +5,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "SimpleITK", "jinja2", "matplotlib", "monai", "nibabel", "PIL", "pydantic", "pydicom", "rich",
         "scipy", "sklearn", "torchio", "typer", "yaml",
     ),
+    "nnunet": ("nnunetv2", "rich", "typer"),
     "trackers": ("tensorboard", "wandb"),
 }  # fmt: skip
 

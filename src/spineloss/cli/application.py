@@ -4,7 +4,14 @@ from typing import Annotated
 
 import typer
 
-from spineloss.cli import data_commands, loss_commands, results_commands, search_commands, study_commands
+from spineloss.cli import (
+    data_commands,
+    loss_commands,
+    nnunet_commands,
+    results_commands,
+    search_commands,
+    study_commands,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +25,7 @@ app.add_typer(study_commands.app, name="study")
 study_commands.app.add_typer(results_commands.app)
 app.add_typer(loss_commands.app, name="losses")
 app.add_typer(search_commands.app)
+app.add_typer(nnunet_commands.app, name="nnunet")
 app.command("shapes")(loss_commands.shapes)
 app.command("landscape")(results_commands.landscape)
 app.command("predict")(study_commands.predict)

@@ -1,0 +1,1 @@
+collect_ignore = ["short_trainer"]  # nnU-Net imports it, where nnU-Net is installed
