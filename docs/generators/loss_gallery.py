@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from spineloss.lossbook.catalogue import Entry, entries
 from spineloss.lossbook.curves import against_probability
-from spineloss.lossbook.shapes import Shape, seed_shapes
+from spineloss.lossbook.shapes import Shape, toy_shapes
 from spineloss.text import parse
 
 COSTS = Path(__file__).parents[2] / "benchmarks" / "results" / "losses.md"
@@ -112,7 +112,7 @@ def _draw(entry: Entry, shade: str, path: Path) -> None:
 
 def _draw_toys(figure, loss: torch.nn.Module, colours: dict[str, str]) -> None:
     panels = figure.subplots(2, 4)
-    for axes, shape in zip(panels.flat, seed_shapes(), strict=True):
+    for axes, shape in zip(panels.flat, toy_shapes(), strict=True):
         value, gradient = _on(loss, shape)
         peak = np.abs(gradient).max() or 1.0
         axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak)

@@ -3,7 +3,7 @@ import pytest
 
 from spineloss.figures.shape_plot import draw
 from spineloss.lossbook.curves import against_probability, over_plane
-from spineloss.lossbook.shapes import library_table, seed_shapes
+from spineloss.lossbook.shapes import library_table, toy_shapes
 from spineloss.text import parse
 
 
@@ -33,7 +33,7 @@ def test_gamma_bends_focal_and_tversky_focal_as_their_formulas_say(gamma):
 
 
 def test_the_plane_is_what_the_losses_say():
-    shape = next(shape for shape in seed_shapes() if shape.name == "fitting_2")
+    shape = next(shape for shape in toy_shapes() if shape.name == "fitting_2")
     plane = over_plane(shape, [0.0, 0.3, 0.7])
     table = library_table([shape], ["tversky(alpha=0.3, beta=0.7)", "tversky(alpha=0.7, beta=0.3)"])
     assert [plane[2, 1], plane[1, 2]] == pytest.approx([row["fitting_2"] for row in table.values()], abs=1e-6)
@@ -41,17 +41,17 @@ def test_the_plane_is_what_the_losses_say():
 
 
 def test_the_plane_holds_dice_and_iou():
-    shape = next(shape for shape in seed_shapes() if shape.name == "awareness_1")
+    shape = next(shape for shape in toy_shapes() if shape.name == "awareness_1")
     plane = over_plane(shape, [0.5, 1.0])
     assert plane[0, 0] == pytest.approx(0.5) and plane[1, 1] == pytest.approx(2 / 3)
 
 
 def test_pictures_are_written(tmp_path):
-    paths = draw(seed_shapes(), ["dice", "0.8*dice + 0.2*boundary"], tmp_path / "new")
+    paths = draw(toy_shapes(), ["dice", "0.8*dice + 0.2*boundary"], tmp_path / "new")
     assert {path.name for path in paths} >= {"shapes.png", "curves.svg", "gamma.png", "plane.svg"}
     assert all(path.stat().st_size > 1000 for path in paths)
 
 
 def test_only_region_losses_have_a_plane(tmp_path):
-    paths = draw(seed_shapes()[:1], ["cross_entropy"], tmp_path)
+    paths = draw(toy_shapes()[:1], ["cross_entropy"], tmp_path)
     assert {path.stem for path in paths} == {"shapes", "curves", "gamma"}

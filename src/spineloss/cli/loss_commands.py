@@ -123,10 +123,16 @@ def shapes(
         raise UserError(f"There is no convention {convention!r}: choose library or thesis.")
     if loss and convention == "thesis":
         raise UserError("The thesis's convention has its own nine rows: leave out --loss, or choose library.")
-    chosen = toys.seed_shapes() if shapes is None else toys.read_shapes(shapes)
+    chosen = toys.toy_shapes() if shapes is None else toys.read_shapes(shapes)
     specs = loss or list(LOSSES)
-    values = toys.seed_table(chosen) if convention == "thesis" else toys.library_table(chosen, specs)
-    _show_toys(values, toys.MISPRINTS if convention == "thesis" and shapes is None else {})
+    if convention == "thesis":
+        from spineloss.thesis.toy_tables import MISPRINTS, thesis_table
+
+        values = thesis_table(chosen)
+        _show_toys(values, MISPRINTS if shapes is None else {})
+    else:
+        values = toys.library_table(chosen, specs)
+        _show_toys(values, {})
     if output is None:
         return
     from spineloss.figures.shape_plot import draw
