@@ -22,3 +22,10 @@ def test_links_lead_somewhere(page):
         if not place or ":" in place or place.startswith("/generated/"):
             continue
         assert (page.parent / place).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", ["tutorials/own-loop", "howto/monai", "howto/add-a-loss"])
+def test_the_python_of_a_page_runs(name):
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
+    exec(compile(code, name, "exec"), {"__name__": "page"})
