@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spineloss.study.prediction import Predictor as Predictor
     from spineloss.study.settings import Study as Study
     from spineloss.text import loss as loss
+    from spineloss.training.weighted_loss import WeightedLoss as WeightedLoss
     from spineloss.weighting import *
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ SINGLE = {
     "METRICS": "metrics.METRICS",
     "Predictor": "study.prediction.Predictor",
     "Study": "study.settings.Study",
+    "WeightedLoss": "training.weighted_loss.WeightedLoss",
     "compare_study": "results.comparison.compare_study",
     "comparison_text": "results.comparison_table.comparison_text",
     "distance_map": "kernels.distance_transform.distance_map",
