@@ -24,7 +24,7 @@ def test_links_lead_somewhere(page):
         assert (page.parent / place).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["tutorials/own-loop", "howto/monai", "howto/add-a-loss"])
+@pytest.mark.parametrize("name", ["tutorials/own-loop", "howto/monai", "howto/lightning", "howto/add-a-loss"])
 def test_the_python_of_a_page_runs(name):
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
