@@ -57,6 +57,7 @@ html_theme = "furo"
 html_title = f"spineloss {release}"
 html_static_path = ["static", str(MATHJAX)]
 html_css_files = ["site.css"]
+html_extra_path = ["example"]  # the finished report, linked from the front page
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {

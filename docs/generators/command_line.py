@@ -34,6 +34,9 @@ def _section(name: str, function: Any) -> list[str]:
     rows, usage = [], [name]
     hints = get_type_hints(function, include_extras=True)
     for key, parameter in inspect.signature(function).parameters.items():
+        if hints[key] is typer.Context:
+            usage.append("...")
+            continue
         kind, info = get_args(hints[key])
         if isinstance(info, typer.models.ArgumentInfo):
             title = info.metavar or key.upper()

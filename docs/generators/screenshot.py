@@ -11,7 +11,7 @@ def main(page: Path, picture: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        opened = browser.new_page(viewport={"width": 1200, "height": 1280}, color_scheme="light")
         opened.goto(page.resolve().as_uri())
         opened.wait_for_load_state("networkidle")
         opened.screenshot(path=picture)
