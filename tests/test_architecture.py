@@ -58,8 +58,9 @@ INSIDE = {
         {"settings"},
         {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
         {"training_run", "landscape", "status"},
-        {"trackers", "workers"},
+        {"ray_cluster", "trackers", "workers"},
         {"engine"},
+        {"slurm"},
     ],
 }  # fmt: skip
 LONGEST = 400  # lines of a module

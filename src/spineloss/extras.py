@@ -7,6 +7,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     ),
     "nnunet": ("nnunetv2", "rich", "typer"),
     "trackers": ("tensorboard", "wandb"),
+    "cluster": ("ray", "submitit"),
 }  # fmt: skip
 
 

@@ -67,10 +67,11 @@ def test_workers_killed_at_random_end_alike(place, tmp_path):
     folder = tmp_path / "study"
     command = (
         "import sys; from pathlib import Path; from spineloss.data.cache import Cache;"
-        "from spineloss.study.engine import run_study; from spineloss.study.settings import load\n"
+        "from spineloss.study.engine import Engine, run_study; from spineloss.study.settings import load\n"
         "if __name__ == '__main__':\n"
         "    place = Path(sys.argv[1])\n"
-        "    list(run_study(load(sys.argv[2]), Path(sys.argv[3]), print, Cache(place / 'cache'), workers=2))\n"
+        "    study, folder, cache = load(sys.argv[2]), Path(sys.argv[3]), Cache(place / 'cache')\n"
+        "    list(run_study(study, folder, print, cache, Engine(workers=2)))\n"
     )
     script = tmp_path / "run.py"
     script.write_text(command)

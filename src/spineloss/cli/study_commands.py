@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.live import Live
@@ -13,6 +13,8 @@ from spineloss.cli.stopping import Stopped
 from spineloss.cli.terminal import FAILED, console, say, show
 
 app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
+
+Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each task or job, and the threads that it trains with.")]
 
 
 @app.command()
@@ -34,6 +36,12 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train at once, each with its share of threads and GPUs.")
     ] = 1,
+    engine: Annotated[Literal["here", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "here",
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
+    ] = None,
+    cpus: Cpus = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each of Ray's tasks.")] = 0,
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
 
@@ -43,7 +51,7 @@ def run(
     """
     say(f"Loading {source}")
     from spineloss.study import settings
-    from spineloss.study.engine import run_study
+    from spineloss.study.engine import Engine, run_study
     from spineloss.study.trackers import follow, open_trackers
 
     folder = Path(source)
@@ -56,7 +64,9 @@ def run(
     output = output or Path(Path(source).stem)
     trackers = open_trackers(track or [], output)
     try:
-        failed = _follow(follow(run_study(study, output, say, workers=workers), trackers, say), output)
+        chosen = Engine(engine, workers, address, cpus, gpus)
+        events = run_study(study, output, say, engine=chosen)
+        failed = _follow(follow(events, trackers, say), output)
     except Stopped as stop:
         say("Stopped; the same command goes on from here.")
         raise typer.Exit(stop.code) from None
@@ -92,6 +102,43 @@ def _validation_line(place: str, event: Any) -> str:
     dice = [row["dice"] for row in event.epoch.validation if row["dice"] == row["dice"]]
     score = f"validation Dice {100 * sum(dice) / len(dice):.2f}" if dice else "validation Dice undefined"
     return f"{place}: epoch {event.epoch.epoch}/{event.epochs}, loss {event.epoch.train_loss:.4f}, {score}"
+
+
+@app.command()
+def submit(
+    source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The study's folder, seen by all machines.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Jobs of the array.")] = 4,
+    hours: Annotated[float, typer.Option(min=0.1, help="That a job may take before it is queued again.")] = 24,
+    cpus: Cpus = 4,
+    gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs of each job.")] = 0,
+    partition: Annotated[str | None, typer.Option(help="Of SLURM.")] = None,
+    cluster: Annotated[
+        Literal["slurm", "local"] | None, typer.Option(help="SLURM, or processes of this machine.")
+    ] = None,
+) -> None:
+    """Submit a study to SLURM as an array of workers that share its folder; the data is prepared here first.
+
+    Example: [bold]spineloss study submit study.yaml -o study/ --workers 8 --gpus 1 --partition gpu[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.study import settings, slurm
+    from spineloss.study.engine import prepare_folder
+
+    study = settings.load(source, {"data": data} if data else {})
+    submitted = slurm.submit(
+        prepare_folder(study, output, say),
+        None,
+        workers=workers,
+        hours=hours,
+        cpus=cpus,
+        gpus=gpus,
+        partition=partition,
+        cluster=cluster,
+    )
+    say(f"Submitted {', '.join(job.job_id for job in submitted)}")
+    say(f"`spineloss study status {output}` shows how far it is")
 
 
 @app.command()

@@ -1,7 +1,9 @@
 """Runs a study on this machine: prepares the data, trains what is not done yet, records what came out."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from spineloss.data import folds
 from spineloss.data.cache import Cache
@@ -14,14 +16,40 @@ from spineloss.results.table import write_table
 from spineloss.study.jobs import Event
 from spineloss.study.learned_files import keep_learned
 from spineloss.study.preparation import prepare
+from spineloss.study.ray_cluster import train_on_ray
 from spineloss.study.settings import Study, load
 from spineloss.study.training_run import Workshop
 from spineloss.study.workers import train_with_workers
 from spineloss.study.yaml_text import yaml_text
 
 
+@dataclass(frozen=True)
+class Engine:
+    """What trains: `workers` processes of this machine (`here`), or the tasks of a `ray` cluster.
+
+    `address` is the cluster's, as in `train_on_ray`; `cpus` and `gpus` are of each of its tasks.
+    """
+
+    kind: Literal["here", "ray"] = "here"
+    workers: int = 1
+    address: str | None = None
+    cpus: int = 1
+    gpus: float = 0
+
+    def train(self, workshop: Workshop, cache: Cache | None, progress: Callable[[str], None]) -> Iterator[Event]:
+        """Train what is not done."""
+        if self.kind == "ray":
+            return train_on_ray(workshop, cache, progress, address=self.address, cpus=self.cpus, gpus=self.gpus)
+        return (
+            workshop.work() if self.workers == 1 else train_with_workers(workshop, self.workers, cache, progress)
+        )
+
+
+HERE = Engine()
+
+
 def run_study(
-    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None, workers: int = 1
+    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None, engine: Engine = HERE
 ) -> Iterator[Event]:
     """Train every run of a study that is not done, fold by fold, yielding each epoch as an event.
 
@@ -33,14 +61,13 @@ def run_study(
         folder: where its results go; it may hold an earlier, unfinished run of the same study.
         progress: receives a line about what is being done before training starts.
         cache: of prepared cases; the user's by default.
-        workers: processes that train at once, each with its share of threads and GPUs.
+        engine: what trains; results are the same whichever does, and it can be changed in mid-study.
 
     Raises:
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
     workshop = prepare_folder(study, folder, progress, cache)
-    events = workshop.work() if workers == 1 else train_with_workers(workshop, workers, cache, progress)
-    for event in events:
+    for event in engine.train(workshop, cache, progress):
         yield event
         if event.rate is None and event.epoch is not None and event.epoch.epoch == 1:
             # The runs before this one are finished.

@@ -136,6 +136,7 @@ class Study(Settings):
         return {key: value for key, value in self.plain().items() if key not in others}
 
 
+LONGEST = 400  # characters of what is said about a mistake
 PRESETS = ("cervical", "demo", "lumbar")
 
 
@@ -195,14 +196,14 @@ def check(
         found = error.errors()[0]
         places = [found["loc"][:end] for end in range(len(found["loc"]), 0, -1)]
         line = next((lines[place] for place in places if lines and place in lines), None)
-        raise UserError(f"{source}{f', line {line}' if line else ''}: {_sentence(found)}") from error
+        raise UserError(f"{source}{f', line {line}' if line else ''}: {_sentence(found)[:LONGEST]}") from error
     study._folder = folder
     return study
 
 
 def _preset(name: Any, source: str | Path) -> dict[str, Any]:
     if name not in PRESETS:
-        raise UserError(f"{source}: there is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
+        raise UserError(f"{source}: there is no preset {str(name)[:60]!r}; the presets are {', '.join(PRESETS)}.")
     with as_file(files("spineloss") / "presets" / f"{name}.yaml") as path:
         return read_yaml(path)[0]
 

@@ -1,0 +1,74 @@
+"""Workers of one study as an array job of SLURM; they share the study's folder, and come again where preempted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spineloss.data.cache import Cache
+from spineloss.study.engine import write_tables
+from spineloss.study.training_run import Workshop
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Trains whatever run nobody else trains, until all are done; submitit sends it to a machine."""
+
+    folder: Path
+    cache: Cache | None
+    session: str
+    threads: int
+
+    def __call__(self) -> int:
+        """Work; the number of epochs trained."""
+        torch.set_num_threads(self.threads)
+        workshop = Workshop.opened(self.folder, print, self.cache, self.session)
+        epochs = sum(event.epoch is not None for event in workshop.work())
+        write_tables(self.folder)
+        return epochs
+
+    def checkpoint(self, *arguments: Any, **named: Any) -> Any:
+        """What SLURM queues again when it preempts the job: the same worker; runs go on from their checkpoints."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, *arguments, **named)
+
+
+def submit(
+    workshop: Workshop,
+    cache: Cache | None,
+    *,
+    workers: int,
+    hours: float,
+    cpus: int = 1,
+    gpus: int = 0,
+    partition: str | None = None,
+    cluster: str | None = None,
+) -> list[Any]:
+    """Submit workers of a study as one array job.
+
+    Args:
+        workshop: the study, whose data and folder are prepared.
+        cache: of prepared cases, on a file system that all machines see; the user's by default.
+        workers: of the array.
+        hours: that one may take; SLURM queues it again when they are over.
+        cpus: of a worker, and the threads that it trains with.
+        gpus: of a worker, 0 or 1.
+        partition: of SLURM.
+        cluster: `slurm`, or `local` for processes of this machine; what is there if none is given.
+
+    Returns:
+        submitit's jobs, one per worker.
+    """
+    from submitit import AutoExecutor
+
+    folder = workshop.folder.resolve()
+    executor = AutoExecutor(folder=folder / "slurm", cluster=cluster)
+    settings: dict[str, Any] = {"name": "spineloss", "timeout_min": round(60 * hours), "cpus_per_task": cpus}
+    settings |= {"slurm_partition": partition} if partition else {}
+    executor.update_parameters(**settings, gpus_per_node=gpus, slurm_array_parallelism=workers)
+    worker = Worker(folder, cache, workshop.session, cpus)
+    with executor.batch():
+        submitted = [executor.submit(worker) for _ in range(workers)]
+    return submitted
