@@ -31,6 +31,7 @@ def folders(tmp_path, monkeypatch):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
     monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join([str(SHORT), str(nnunet.FOLDER)]))
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")  # worker processes take longer to start than these volumes take
 
 
 def plans(batch_dice=False):
