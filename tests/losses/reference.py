@@ -88,6 +88,27 @@ def dice_focal(p, y, exclusive=False, spacing=None, alpha=0.5, beta=0.5, gamma=5
     return alpha * dice(p, y) + beta * focal(p, y, exclusive, alpha=1, gamma=gamma)
 
 
+def squared_dice(p, y, exclusive=False, spacing=None):
+    return per_class(lambda u, v: 1 - 2 * np.sum(u * v) / (np.sum(u**2) + np.sum(v**2)), p, y)
+
+
+def log_cosh_dice(p, y, exclusive=False, spacing=None):
+    return per_class(lambda u, v: np.log(np.cosh(1 - tversky_index(u, v, 0.5, 0.5))), p, y)
+
+
+def matthews(p, y, exclusive=False, spacing=None):
+    def one(u, v):
+        # The correlation coefficient of a soft prediction whose variance is that of a coin of its mean.
+        covariance = np.mean(u * v) - np.mean(u) * np.mean(v)
+        return 1 - covariance / np.sqrt(np.mean(u) * (1 - np.mean(u)) * np.mean(v) * (1 - np.mean(v)))
+
+    return per_class(one, p, y)
+
+
+def poly1(p, y, exclusive=False, spacing=None, epsilon=1.0):
+    return np.mean([c + epsilon * (1 - np.exp(-c)) for c in surprises(p, y, exclusive)])
+
+
 REFERENCE = {
     "cross_entropy": cross_entropy,
     "focal": focal,
@@ -103,4 +124,10 @@ REFERENCE = {
     "tversky_focal": tversky_focal,
     "dice_cross_entropy": dice_cross_entropy,
     "dice_focal": dice_focal,
+    "squared_dice": squared_dice,
+    "log_cosh_dice": log_cosh_dice,
+    "matthews": matthews,
+    "poly1": poly1,
+    "brier": lambda p, y, exclusive=False, spacing=None: np.mean((p - y) ** 2),
+    "l1": lambda p, y, exclusive=False, spacing=None: np.mean(np.abs(p - y)),
 }

@@ -13,7 +13,7 @@ from spineloss.text import parse
 
 COMPOUNDS = ["0.8*dice + 0.2*boundary", "0.7*dice + 0.3*hausdorff", "1.0*focal + 2.0*iou + 0.5*cross_entropy"]
 SPECS = [*LOSSES, *COMPOUNDS]
-REGION = ["dice", "iou", "tversky", "asymmetric", "effectiveness", "tversky_focal"]
+REGION = ["dice", "iou", "tversky", "asymmetric", "effectiveness", "tversky_focal", "squared_dice", "matthews"]
 
 every = pytest.mark.parametrize("spec", SPECS)
 

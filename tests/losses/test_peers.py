@@ -1,6 +1,7 @@
 """Known answers from outside: MONAI where the definitions agree, the seed's toy tables, hand arithmetic."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from monai import losses as monai
 
 from spineloss.losses import Dice, DiceCrossEntropy, Focal, Hausdorff, IoU, Tversky
-from spineloss.text import parse
+from spineloss.text import loss, parse
 
 SHAPES = Path(__file__).parents[3] / "shared" / "reference" / "shapes.csv"
 
@@ -34,6 +35,51 @@ def pair():
 )
 def test_equals_monai(pair, ours, theirs):
     assert ours(*pair).item() == pytest.approx(theirs(*pair).item(), rel=1e-5)
+
+
+def exclusive_pair():
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(2, 4, 5, 6, 7, generator=random), torch.randint(4, (2, 1, 5, 6, 7), generator=random)
+
+
+EXCLUSIVE = {"softmax": True, "to_onehot_y": True}
+EXACT = {"smooth_nr": 0, "smooth_dr": 0}
+
+
+@pytest.mark.parametrize("background", [True, False])
+@pytest.mark.parametrize(
+    ("text", "theirs"),
+    [
+        ("dice", partial(monai.DiceLoss, **EXACT)),
+        ("dice(over=batch)", partial(monai.DiceLoss, batch=True, **EXACT)),
+        ("squared_dice", partial(monai.DiceLoss, squared_pred=True, **EXACT)),
+        ("squared_dice(over=batch)", partial(monai.DiceLoss, squared_pred=True, batch=True, **EXACT)),
+        ("iou", partial(monai.DiceLoss, jaccard=True, **EXACT)),
+        ("tversky(alpha=0.2, beta=0.9)", partial(monai.TverskyLoss, alpha=0.2, beta=0.9, **EXACT)),
+        ("dice + cross_entropy", partial(monai.DiceCELoss, **EXACT)),
+    ],
+)
+def test_exclusive_classes_equal_monai(text, theirs, background):
+    random = torch.Generator().manual_seed(0)
+    logits, labels = (
+        torch.randn(2, 4, 5, 6, 7, generator=random),
+        torch.randint(4, (2, 1, 5, 6, 7), generator=random),
+    )
+    found = loss(text, activation="softmax", background=background)(logits, labels)
+    expected = theirs(include_background=background, **EXCLUSIVE)(logits, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_exclusive_focal_equals_monai_but_for_its_mean_over_the_classes():
+    # MONAI divides by the number of classes too, though each voxel adds to its label alone.
+    random = torch.Generator().manual_seed(0)
+    logits, labels = (
+        torch.randn(2, 4, 5, 6, 7, generator=random),
+        torch.randint(4, (2, 1, 5, 6, 7), generator=random),
+    )
+    expected = 4 * monai.FocalLoss(gamma=1.5, use_softmax=True, to_onehot_y=True)(logits, labels)
+    found = loss("focal(alpha=1, gamma=1.5)", activation="softmax")(logits, labels)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_hausdorff_equals_monai(pair):

@@ -3,8 +3,17 @@
 from spineloss.losses.base import Loss, Parameter
 from spineloss.losses.boundary import Boundary, Hausdorff
 from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal, WeightedSum
-from spineloss.losses.distribution import CrossEntropy, Focal
-from spineloss.losses.region import Asymmetric, Dice, Effectiveness, IoU, Tversky
+from spineloss.losses.distribution import L1, Brier, CrossEntropy, Focal, Poly1
+from spineloss.losses.region import (
+    Asymmetric,
+    Dice,
+    Effectiveness,
+    IoU,
+    LogCoshDice,
+    Matthews,
+    SquaredDice,
+    Tversky,
+)
 
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
@@ -21,13 +30,21 @@ LOSSES: dict[str, type[Loss]] = {
         TverskyFocal,
         DiceCrossEntropy,
         DiceFocal,
+        SquaredDice,
+        LogCoshDice,
+        Matthews,
+        Poly1,
+        Brier,
+        L1,
     )
 }
 
 __all__ = [
+    "L1",
     "LOSSES",
     "Asymmetric",
     "Boundary",
+    "Brier",
     "Compound",
     "CrossEntropy",
     "Dice",
@@ -37,8 +54,12 @@ __all__ = [
     "Focal",
     "Hausdorff",
     "IoU",
+    "LogCoshDice",
     "Loss",
+    "Matthews",
     "Parameter",
+    "Poly1",
+    "SquaredDice",
     "Tversky",
     "TverskyFocal",
     "WeightedSum",

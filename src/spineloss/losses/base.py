@@ -66,7 +66,7 @@ class Loss(nn.Module, Convention):
             cls.__doc__ = _documented(inspect.cleandoc(cls.__doc__), arguments_of(cls))
 
     def __new__(cls, *arguments: Any, **settings: Any) -> Self:
-        # A module's own __init__ comes before its attributes; the one that dataclass writes sets them.
+        # The __init__ that dataclass writes sets attributes and calls no other, and a module's must come first.
         module = super().__new__(cls)
         nn.Module.__init__(module)
         return module

@@ -83,3 +83,71 @@ class Focal(VoxelLoss):
 
     def sums(self, inputs: Inputs) -> torch.Tensor:
         return self.alpha * inputs.entropy(self.gamma)
+
+
+class Poly1(VoxelLoss):
+    """Cross-entropy with a first-order term of its own: PolyLoss of one coefficient.
+
+    L = 1/M sum(c + epsilon (1 - exp(-c))), with c the cross-entropy of a voxel
+
+    References:
+        Leng et al., PolyLoss: a polynomial expansion perspective of classification loss functions, ICLR 2022.
+
+    >>> round(Poly1(epsilon=2)(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item(), 3)  # log 2 + 2 (1/2)
+    1.693
+    """
+
+    name = "poly1"
+    equation = r"\frac{1}{M} \sum \left(c + \epsilon\,(1 - e^{-c})\right)"
+    use = "Cross-entropy is nearly right: above 0, epsilon pushes sure voxels further, below 0 it holds them back."
+
+    epsilon: float = parameter(default=1.0, low=-1, high=10, meaning="coefficient of 1 - exp(-c)")
+
+    @property
+    def gammas(self) -> tuple[float, ...]:
+        return (0.0,)
+
+    def sums(self, inputs: Inputs) -> torch.Tensor:
+        sums = inputs.sums
+        # Of a hard target 1 - exp(-c) is |P - Y|: of exclusive classes, at the label's own.
+        wrong = sums.true - sums.overlap
+        if inputs.convention.activation == "sigmoid":
+            wrong = wrong + sums.predicted - sums.overlap
+        return inputs.entropy(0.0) + self.epsilon * wrong
+
+
+class Brier(Loss):
+    """The mean over the voxels and classes of (P - Y)^2: the Brier score, or L2.
+
+    References:
+        Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78, 1950.
+
+    >>> Brier()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item()
+    0.25
+    """
+
+    name = "brier"
+    equation = r"\frac{1}{M} \sum (P - Y)^2"
+    use = "Probabilities are to be believed (calibration). Not alone for small structures: it may miss them."
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.sums.squared_error / inputs.sums.counted.clamp(min=1)
+
+
+class L1(Loss):
+    """The mean over the voxels and classes of |P - Y|.
+
+    References:
+        Ghosh et al., Robust loss functions under label noise for deep neural networks, AAAI 2017.
+
+    >>> L1()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item()
+    0.5
+    """
+
+    name = "l1"
+    equation = r"\frac{1}{M} \sum |P - Y|"
+    use = "Labels are noisy: a contradicting voxel has a bounded pull. Not alone: it learns slowly from scratch."
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        sums = inputs.sums
+        return (sums.predicted + sums.true - 2 * sums.overlap) / sums.counted.clamp(min=1)

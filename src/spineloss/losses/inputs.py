@@ -11,6 +11,7 @@ from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
 from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
+from spineloss.kernels.world_sum import world_sum
 from spineloss.losses.convention import Convention
 
 
@@ -55,7 +56,8 @@ class Inputs:
 
     def _check_range(self) -> None:
         """Refuse a target out of range where no sums are made that count what is."""
-        if "sums" in self.__dict__ or self.target.dtype == torch.bool or _is_traced(self.target):
+        known = "sums" in self.__dict__ or self.target.dtype == torch.bool
+        if known or self.target.device.type != "cpu" or _is_traced(self.target):
             return
         lowest, highest = self.target.aminmax()
         top = 1 if self.target.ndim == self.logits.ndim else self.logits.shape[1] - 1
@@ -65,7 +67,8 @@ class Inputs:
 
     def _refuse_outside(self, outside: torch.Tensor) -> None:
         """The range check of the target; it costs no pass of its own, as the sums count what is out of range."""
-        if _is_traced(outside) or not outside.any():
+        # On a GPU each look would wait for the device, at every step.
+        if _is_traced(outside) or outside.device.type != "cpu" or not outside.any():
             return
         low, high = (value.item() for value in self.target.aminmax())
         many, classes = int(outside.flatten(2).sum(2).amax(1).sum()), self.logits.shape[1]
@@ -87,6 +90,13 @@ class Inputs:
             return counts
         return counts.over_batch() if over == "batch" else counts.over_world()
 
+    def added(self, sums: torch.Tensor, over: Over) -> torch.Tensor:
+        """(N, C) sums over the voxels, added as `counts` are."""
+        if over == "sample":
+            return sums
+        whole = sums.sum(0, keepdim=True)
+        return whole if over == "batch" else world_sum(whole)
+
     def entropy(self, gamma: float) -> torch.Tensor:
         """Sum over the voxels of the entropy focused by gamma (`Sums.entropies`): (N, C)."""
         known = self.sums.entropies
@@ -100,6 +110,8 @@ class Inputs:
     @cached_property
     def voxels(self) -> torch.Tensor | int:
         """How many voxels of each sample and channel count, at least 1: (N, 1 or C), or one number for all."""
+        if "sums" in self.__dict__ and (self.mask is not None or self.convention.ignore is not None):
+            return self.sums.counted.clamp(min=1)
         if self.counted is None:
             return self.logits[0, 0].numel()
         return self.counted.flatten(2).sum(2).clamp(min=1)

@@ -1,6 +1,7 @@
-"""Losses of overlap: points of one plane, T(a, b) = TP / (TP + a FP + b FN).
+"""Losses of overlap: points of one plane, T(a, b) = TP / (TP + a FP + b FN), and a few that are none.
 
-`a` always weights false positives, `b` false negatives (Eq. 3.20). Abraham and Khan name them the other way round.
+`a` is the weight of false positives, `b` of false negatives (Eq. 3.20). Abraham and Khan name them the other
+way round.
 """
 
 from abc import abstractmethod
@@ -14,19 +15,23 @@ from spineloss.losses.inputs import Inputs
 SMOOTH = 1e-5  # voxels
 
 
-class Region(Loss):
-    """1 - T(a, b), averaged over samples and classes.
+class Overlap(Loss):
+    """A loss of counts of voxels, averaged over samples and classes.
 
     Counts are taken per sample by default: then the loss of a case depends neither on its neighbours in the
     batch nor on the batch's size, and gradient accumulation, a smaller last batch and several GPUs change
     nothing. Take them over the batch where many samples hold no foreground (patches), which a per-sample
-    overlap cannot weight; over the `world` when such a batch is split over several processes.
+    overlap cannot score; over the `world` when such a batch is split over several processes.
     """
 
     over: Over = choice(default="sample", meaning="what counts are added over")
     smooth: float = constant(
         default=SMOOTH, low=1e-12, high=1.0, meaning="voxels added to the denominator; empty predicted empty is 0"
     )
+
+
+class Region(Overlap):
+    """1 - T(a, b), averaged over samples and classes."""
 
     @property
     @abstractmethod
@@ -164,3 +169,77 @@ class Effectiveness(Region):
     def plane(self) -> tuple[float, float]:
         square = self.gamma**2
         return self.alpha / (1 + square), self.beta * square / (1 + square)
+
+
+class LogCoshDice(Region):
+    """log(cosh(1 - T(1/2, 1/2))): Dice, with a slope that vanishes as the overlap becomes perfect.
+
+    References:
+        Jadon, A survey of loss functions for semantic segmentation, CIBCB 2020.
+
+    >>> logits, target = torch.tensor([[[9.0, 9.0, -9.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
+    >>> round(LogCoshDice()(logits, target).item(), 3)  # log(cosh(1/3))
+    0.055
+    """
+
+    name = "log_cosh_dice"
+    equation = r"\ln\cosh\left(1 - \frac{2\,TP}{2\,TP + FP + FN}\right)"
+    use = "Dice jumps late in training. Not where the last points of Dice matter: its gradient is small there."
+
+    @property
+    def plane(self) -> tuple[float, float]:
+        return 0.5, 0.5
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        return super().values(inputs).cosh().log()
+
+
+class SquaredDice(Overlap):
+    """1 - 2 sum(P Y) / (sum(P^2) + sum(Y^2)): the Dice loss as V-Net has it.
+
+    It is sum((P - Y)^2) / (sum((P - Y)^2) + 2 TP), which is how it is computed.
+
+    References:
+        Milletari et al., V-Net, 3DV 2016.
+
+    >>> logits, target = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]]])
+    >>> round(SquaredDice()(logits, target).item(), 3)  # 1 - 2 (1/2) / (1/4 + 1/4 + 1)
+    0.333
+    """
+
+    name = "squared_dice"
+    equation = r"1 - \frac{2 \sum P\,Y}{\sum P^2 + \sum Y^2}"
+    use = "As Dice, with a gradient that also falls for wrong voxels that are nearly right: smoother, less sharp."
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        error = inputs.added(inputs.sums.squared_error, self.over)
+        return error / (error + 2 * inputs.counts(self.over).tp + self.smooth)
+
+
+class Matthews(Overlap):
+    """1 - MCC, Matthews's correlation of prediction and target, which true negatives count in too.
+
+    MCC = (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN))
+
+    A class that a sample does not hold has no correlation: it adds 1, and no gradient.
+
+    References:
+        Abhishek and Hamarneh, Matthews correlation coefficient loss for deep convolutional networks, ISBI 2021.
+
+    >>> logits, target = torch.tensor([[[9.0, 9.0, -9.0]]]), torch.tensor([[[1.0, 0.0, 0.0]]])
+    >>> round(Matthews()(logits, target).item(), 2)  # 1 - 1 / sqrt(2 * 1 * 2 * 1)
+    0.5
+    """
+
+    name = "matthews"
+    equation = r"1 - \frac{TP\,TN - FP\,FN}{\sqrt{(TP + FP)(TP + FN)(TN + FP)(TN + FN)}}"
+    use = "Foreground is not the smaller part, so that true negatives matter. Not where samples lack a class."
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        counts = inputs.counts(self.over)
+        # By rounding, a count of nothing can be below 0, which has no root.
+        tp, fp, fn, tn = (count.clamp(min=0) for count in (counts.tp, counts.fp, counts.fn, counts.tn))
+        # Two roots: one product of four counts would overflow in single precision.
+        positives = ((tp + fp) * (tp + fn) + self.smooth).sqrt()
+        negatives = ((tn + fp) * (tn + fn) + self.smooth).sqrt()
+        return 1 - (tp * tn - fp * fn) / (positives * negatives)
