@@ -129,7 +129,7 @@ def main() -> None:
         [
             "# Losses: forward and backward at (4, 1, 32, 224, 224)",
             "",
-            f"Medians of interleaved calls; freed memory is kept. {describe('torch', 'monai', 'edt')}",
+            f"Medians of interleaved calls; freed memory is kept. {describe('torch', 'monai')}",
             f"The floor, {1000 * floor:.1f} ms: logits and target read, the gradient written, at a copy's speed.",
             "*Map given*: the target's distance map comes from the batch builder, as in training.",
             "Memory is what a call adds to the process at its peak, the gradient of 24.5 MiB included.",

@@ -39,8 +39,8 @@ typedef struct {
     int low, high;   /* their nearest is between these */
 } range;
 
-/* A vector of lines, `field` from one label and 0 on the other, along an axis. */
-INLINE void along_lines(const vec *field, int top, int bottom, int length, float spacing, vec *nearest) {
+/* A vector of lines, `squares` from one label and 0 on the other, along an axis. */
+INLINE void along_lines(const vec *squares, int top, int bottom, int length, float spacing, vec *nearest) {
     range waiting[DEEPEST] = {{top, bottom, 0, length - 1}};
     for (int count = 1; count;) {
         range r = waiting[--count];
@@ -49,7 +49,7 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
         bits at = {0};
         for (int j = r.low; j <= r.high; j++) {
             float step = spacing * (float)(middle - j);
-            vec squared = field[j] + step * step;
+            vec squared = squares[j] + step * step;
             bits better = squared < best;
             best = blend(better, squared, best);
             at = (better & j) | (~better & at);
@@ -62,10 +62,10 @@ INLINE void along_lines(const vec *field, int top, int bottom, int length, float
     }
 }
 
-/* A vector of lines of the signed field, `stride` floats from voxel to voxel, in place. `scratch` holds three lines. */
-INLINE void across(float *field, int length, int64_t stride, float spacing, vec *scratch) {
+/* A vector of lines of signed squares, `stride` floats from voxel to voxel, in place. `scratch` holds three lines. */
+INLINE void across(float *squares, int length, int64_t stride, float spacing, vec *scratch) {
     vec *own = scratch, *side = scratch + length, *nearest = scratch + 2 * length;
-    for (int i = 0; i < length; i++) own[i] = load(field + i * stride);
+    for (int i = 0; i < length; i++) own[i] = load(squares + i * stride);
     for (float sign = -1; sign <= 1; sign += 2) {
         int first = length, last = -1;
         for (int i = 0; i < length; i++) {
@@ -79,36 +79,36 @@ INLINE void across(float *field, int length, int64_t stride, float spacing, vec 
         if (last < 0) continue;
         along_lines(side, first, last, length, spacing, nearest);
         for (int i = first; i <= last; i++) {
-            vec old = load(field + i * stride);
-            store(field + i * stride, blend(own[i] * sign > 0.0f, nearest[i] * sign, old));
+            vec old = load(squares + i * stride);
+            store(squares + i * stride, blend(own[i] * sign > 0.0f, nearest[i] * sign, old));
         }
     }
 }
 
-/* Planes of a mask, along their rows and then their columns, into `field`, whose rows are padded to whole vectors. */
+/* Planes of a mask, along their rows and then their columns, into `squares`, whose rows are padded to whole vectors. */
 void KERNEL(spineloss_distance_planes)(const uint8_t *mask, int64_t planes, int64_t height, int64_t width,
                                                int64_t padded, float spacing_y, float spacing_x, float *scratch,
-                                               float *field) {
-    for (int64_t plane = 0; plane < planes; plane++, mask += height * width, field += height * padded) {
+                                               float *squares) {
+    for (int64_t plane = 0; plane < planes; plane++, mask += height * width, squares += height * padded) {
         for (int64_t y = 0; y < height; y++) {
-            along_row(mask + y * width, (int)width, spacing_x, field + y * padded);
-            for (int64_t x = width; x < padded; x++) field[y * padded + x] = FAR;
+            along_row(mask + y * width, (int)width, spacing_x, squares + y * padded);
+            for (int64_t x = width; x < padded; x++) squares[y * padded + x] = FAR;
         }
         if (!memchr(mask, !mask[0], height * width)) continue; /* nothing is near */
-        for (int64_t x = 0; x < padded; x += LANES) across(field + x, (int)height, padded, spacing_y, (vec *)scratch);
+        for (int64_t x = 0; x < padded; x += LANES) across(squares + x, (int)height, padded, spacing_y, (vec *)scratch);
     }
 }
 
 /* Rows `first` to `last` of every plane, across the planes, into distances in `out`, which is not padded. Where there
    is no other label the distance is 0. */
-void KERNEL(spineloss_distance_depth)(float *field, int64_t depth, int64_t height, int64_t width,
+void KERNEL(spineloss_distance_depth)(float *squares, int64_t depth, int64_t height, int64_t width,
                                               int64_t padded, int64_t first, int64_t last, float spacing_z,
                                               float *scratch, float *out) {
     for (int64_t y = first; y < last; y++) {
         for (int64_t x = 0; depth > 1 && x < padded; x += LANES)
-            across(field + y * padded + x, (int)depth, height * padded, spacing_z, (vec *)scratch);
+            across(squares + y * padded + x, (int)depth, height * padded, spacing_z, (vec *)scratch);
         for (int64_t z = 0; z < depth; z++) {
-            const float *squared = field + (z * height + y) * padded;
+            const float *squared = squares + (z * height + y) * padded;
             float *to = out + (z * height + y) * width;
             for (int64_t x = 0; x < width; x++) {
                 float size = fabsf(squared[x]);

@@ -1,0 +1,90 @@
+"""Forward and backward of losses of exclusive classes with integer labels, beside MONAI's and nnU-Net's classes.
+
+Run it on a quiet machine: .venv/bin/python benchmarks/softmax_losses.py
+nnU-Net's loss is left out where nnunetv2 is not installed.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from statistics import geometric_mean
+
+import torch
+from monai import losses as monai
+from torch import nn
+
+from losses import step
+from machine import describe, extra_memory, medians, write
+from spineloss.text import loss
+
+SHAPE = (2, 6, 32, 160, 160)
+ROUNDS = 15
+
+
+def contests() -> list[tuple[str, str, nn.Module]]:
+    """Our text, the peer's name and the peer."""
+    exclusive = {"to_onehot_y": True, "softmax": True}
+    found = [
+        ("dice", "MONAI DiceLoss", monai.DiceLoss(**exclusive)),
+        ("iou", "MONAI DiceLoss, jaccard", monai.DiceLoss(**exclusive, jaccard=True)),
+        ("tversky", "MONAI TverskyLoss", monai.TverskyLoss(**exclusive, alpha=0.7, beta=0.3)),
+        ("focal(alpha=1, gamma=2)", "MONAI FocalLoss", monai.FocalLoss(to_onehot_y=True, use_softmax=True)),
+        ("dice + cross_entropy", "MONAI DiceCELoss", monai.DiceCELoss(**exclusive)),
+        ("dice + focal(alpha=1, gamma=2)", "MONAI DiceFocalLoss", monai.DiceFocalLoss(**exclusive)),
+    ]
+    try:
+        from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+        from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
+    except ImportError:
+        return found
+    settings = {"batch_dice": False, "smooth": 1e-5, "do_bg": True, "ddp": False}
+    theirs = DC_and_CE_loss(settings, {}, dice_class=MemoryEfficientSoftDiceLoss)
+    return [*found, ("dice + cross_entropy", "nnU-Net DC_and_CE_loss", theirs)]
+
+
+def example() -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels in blocks of 8 voxels, and logits that are nearly right."""
+    random = torch.Generator().manual_seed(0)
+    samples, classes, *space = SHAPE
+    coarse = torch.randint(0, classes, (samples, 1, *(size // 8 for size in space)), generator=random)
+    labels = coarse.repeat_interleave(8, 2).repeat_interleave(8, 3).repeat_interleave(8, 4)
+    logits = torch.randn(SHAPE, generator=random).scatter_add_(1, labels, torch.full(labels.shape, 4.0))
+    return logits.requires_grad_(), labels
+
+
+def main() -> None:
+    logits, labels = example()
+    fixed = logits.detach()
+    found = contests()
+    calls: dict[str, Callable[[], object]] = {"floor": fixed.clone}
+    calls |= {peer: partial(step, theirs, logits, labels) for _, peer, theirs in found}
+    calls |= {text: partial(step, loss(text, activation="softmax"), logits, labels) for text, _, _ in found}
+    seconds = medians(calls, ROUNDS)
+    memory = {name: extra_memory(call) / 2**20 for name, call in calls.items()}
+    floor, ratios, rows = seconds["floor"], [], []
+    for text, peer, _ in found:
+        ratios.append(seconds[peer] / seconds[text])
+        rows.append(
+            f"| `{text}` | {1000 * seconds[text]:.1f} | {peer} | {1000 * seconds[peer]:.1f} | {ratios[-1]:.1f} "
+            f"| {seconds[text] / floor:.1f} | {memory[text]:.0f} | {memory[peer]:.0f} |"
+        )
+    write(
+        "softmax_losses.md",
+        [
+            f"# Losses of exclusive classes: forward and backward at {SHAPE}, integer labels",
+            "",
+            f"Medians of {ROUNDS} interleaved calls. {describe('torch', 'monai')}",
+            f"The floor, {1000 * floor:.1f} ms: the logits copied to new memory, as the gradient's is.",
+            f"Memory is what a call adds at its peak, the gradient of {fixed.numel() / 2**18:.1f} MiB included.",
+            "`.venv/bin/python benchmarks/softmax_losses.py`",
+            "",
+            "| loss | ms | peer | its ms | peer / ours | ours / floor | MiB | its MiB |",
+            "|" + " --- |" * 8,
+            *rows,
+            "",
+            f"Peer / ours: geometric mean {geometric_mean(ratios):.1f}, least {min(ratios):.1f}.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
