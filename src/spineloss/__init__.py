@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spineloss.study.prediction import Predictor as Predictor
     from spineloss.study.settings import Study as Study
     from spineloss.text import loss as loss
+    from spineloss.training.greedy_training import GreedyTraining as GreedyTraining
     from spineloss.training.weighted_loss import WeightedLoss as WeightedLoss
     from spineloss.weighting import *
 
@@ -41,6 +42,7 @@ __version__ = "0.1.0"
 # Modules whose `__all__` is public, and single names of other modules.
 WHOLE = ("losses", "weighting")
 SINGLE = {
+    "GreedyTraining": "training.greedy_training.GreedyTraining",
     "METRICS": "metrics.METRICS",
     "Predictor": "study.prediction.Predictor",
     "Study": "study.settings.Study",

@@ -19,7 +19,7 @@ from spineloss.losses.inputs import Inputs
 from spineloss.losses.region import SMOOTH
 from spineloss.seeding import seed_of
 
-HIDDEN = 16  # units a layer
+HIDDEN = 16  # units per layer
 STATISTICS = 5  # of a sample's channel, that every voxel is seen with
 PIECE = 1 << 13  # voxels taken at a time when learning
 DIGITS = 16  # of a digest in a text: 64 bits
@@ -90,7 +90,7 @@ class MetaLoss(Loss):
         for start in range(0, voxels, length):
             part = slice(start, start + length)
             _, slope = jvp(
-                lambda moved, told, known=seen[..., part]: self._voxels(moved, known, told),
+                lambda moved, described, known=seen[..., part]: self._voxels(moved, known, described),
                 (margin[..., part], statistics),
                 (turn[..., part], change),
             )

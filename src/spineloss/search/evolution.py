@@ -113,7 +113,7 @@ class Evolution:
         folder: gets `state.json` and `generations.csv` after each generation; a search goes on from there.
         settings: plain data that the fitness depends on; a folder holds one search.
         processes: that test and train; the result does not depend on how many.
-        watch: told every formula that was trained.
+        watch: called with every formula that was trained.
 
     Raises:
         UserError: the folder holds a search with other settings.

@@ -35,7 +35,7 @@ class TrainingFitness:
         """The validation Dice, 0 to 1, of a network trained with the formula as its loss.
 
         Args:
-            formula: with one value a sample.
+            formula: with one value per sample.
             repeat: which quarter validates, and the number of initial weights, batches and augmentation; 0 is the
                 one that a search compares by.
         """

@@ -1,4 +1,4 @@
-"""What a formula must show before a network is trained with it: the cascade of the seed's Fig. 4.4, and one more.
+"""Cheap tests that a formula must pass before a network is trained with it: Fig. 4.4 of the thesis, and one more.
 
 Each test costs milliseconds, the cheapest comes first, and the first that fails ends the cascade.
 """
@@ -56,7 +56,7 @@ class Gate:
     masks: torch.Tensor
 
     def __call__(self, formula: Formula) -> GateVerdict:
-        """The verdict on a formula with one value a sample."""
+        """The verdict on a formula with one value per sample."""
         failed = inspect(formula)
         if failed:
             return GateVerdict(failed)

@@ -40,8 +40,8 @@ class GeneticSearch:
         folder: gets `split.json` at once, `state.json` and `generations.csv` after each generation, and in the end
             `winner.json` and the pictures. A search that was stopped goes on from there.
         processes: that train; the winner does not depend on how many.
-        progress: told in a line what is being done before the search.
-        watch: told every formula that was trained.
+        progress: called with a line about what is being done before the search.
+        watch: called with every formula that was trained.
         cache: of prepared cases; the user's by default.
 
     Raises:

@@ -90,25 +90,25 @@ def learn(
         settings: see `MetaSettings`.
         folder: gets `meta.safetensors` (the best so far), `start.safetensors` (the imitation),
             `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which
-            tells where they are from; `split.json` and `rounds.csv`.
+            says where they are from; `split.json` and `rounds.csv`.
         minutes: of all rounds together, earlier ones in the folder counted.
-        progress: told in a line what is being done before the first round.
+        progress: called with a line about what is being done before the first round.
         cache: of prepared cases; the user's by default.
 
     Raises:
         UserError: the data has problems or too few cases, or the folder holds another search.
     """
     for text in (settings.imitate, settings.objective):
-        parse(text)  # a mistake in it is told before the data is read
+        parse(text)  # a mistake in it is reported before the data is read
     budget = settings.budget
     data, cases = prepare_search(source, budget.grid, budget.seed, cache=cache, progress=progress)
     if len(cases.training) < 2 * budget.batch:
         raise UserError(f"{source} leaves {len(cases.training)} cases to learn on: lower the batch or add cases.")
-    told = {"settings": vars(settings) | {"budget": budget.plain()}, "data": data.digest}
+    identity = {"settings": vars(settings) | {"budget": budget.plain()}, "data": data.digest}
     about = folder / "meta.json"
-    if about.exists() and {key: read_json(about).get(key) for key in told} != told:
+    if about.exists() and {key: read_json(about).get(key) for key in identity} != identity:
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
-    write_json(about, told)
+    write_json(about, identity)
     write_json(folder / "split.json", {"seed": budget.seed} | dataclasses.asdict(cases))
     search = _Search(settings, data, cases.training, cases.validation, folder)
     search.begin(progress)

@@ -50,7 +50,7 @@ def prepare_search(
         grid: (Z, Y, X) voxels.
         seed: of the shuffle.
         cache: of prepared cases; the user's if none is given.
-        progress: told in a line what is being done.
+        progress: called with a line about what is being done.
 
     Raises:
         UserError: the data has problems or too few cases.

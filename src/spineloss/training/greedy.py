@@ -41,7 +41,7 @@ class GreedySearch:
 
     References:
         Seo et al., Closing the gap between deep neural network modeling and biomedical decision-making metrics in
-        segmentation via adaptive loss functions, TMI 40, 2021 (Sec. 5.1 of the seed).
+        segmentation via adaptive loss functions, TMI 40, 2021 (Sec. 5.1 of the thesis).
     """
 
     name: ClassVar[str] = "greedy"

@@ -82,7 +82,7 @@ class Training:
         self.settings = settings
         self.batches = batches
         self.validate = validate
-        # A fifth faster a step on the CPU; a GPU's half-precision convolutions like it too.
+        # A fifth faster per step on the CPU; a GPU's half-precision convolutions like it too.
         self.network = network.to(precision.device, memory_format=torch.channels_last_3d)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.precision = precision

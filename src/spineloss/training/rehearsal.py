@@ -11,7 +11,7 @@ class Rehearsal:
     """The network as it would be after a step of its optimiser.
 
     Args:
-        network: not wrapped.
+        network: to step.
         optimiser: of its parameters, of any class of `torch.optim` that steps without a closure.
         clip_gradient: largest gradient norm, or none.
     """
@@ -37,7 +37,7 @@ class Rehearsal:
         """Take a step from where the network is now.
 
         Args:
-            gradients: one a parameter that is trained, in the network's order; they may be clipped in place.
+            gradients: one per trained parameter, in the network's order; they may be clipped in place.
         """
         for (real, copy), gradient in zip(self.pairs, gradients, strict=True):
             copy.data.copy_(real.data)

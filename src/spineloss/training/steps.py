@@ -89,7 +89,7 @@ class Plain:
 class Weighted:
     """A plain step whose terms are weighted by a policy.
 
-    MixUp's two targets give one value a term, mixed by their shares; the policy is asked once a step.
+    MixUp's two targets give one value per term, mixed by their shares; the policy is asked once per step.
 
     Args:
         plain: the step; its loss is a weighted sum, whose own weights are the policy's prior.

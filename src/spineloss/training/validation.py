@@ -1,4 +1,4 @@
-"""Metrics of a network on validation cases, in float32, one row a case and target channel."""
+"""Metrics of a network on validation cases, in float32, one row per case and target channel."""
 
 import time
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ def validate(
     Args:
         network: from (1, 1, *grid) images to (1, C, *grid) logits.
         samples: the validation cases.
-        channels: label names, one a target channel.
-        grid: `case` to bring the probabilities to the case's own voxels, `network` to stay, as the seed did.
+        channels: label names, one per target channel.
+        grid: `case` to bring the probabilities to the case's own voxels, `network` to stay, as the thesis did.
         tolerance: of the normalised surface Dice, mm.
         device: the network's.
     """
