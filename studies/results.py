@@ -1,18 +1,15 @@
 """Keeps a finished study as a page: .venv/bin/python studies/results.py STUDY_FILE STUDY_FOLDER [REFERENCE]
 
 The reference is the method that the study is about, or the one with the best mean. The page has what it took,
-its table, the published rows of the seed where there are any, whether adapting was what helped, how soon a method
-gets far and how long it takes, and the comparison of the methods.
+its table, the published rows of the thesis where the study asks for them, whether adapting was what helped, how
+soon a method gets far and how long it takes, and the comparison of the methods.
 """
 
-import csv
 import math
 import platform
 import sys
 from pathlib import Path
 from statistics import median
-
-import torch
 
 from spineloss.results import comparison_table
 from spineloss.results.comparison import compare_study
@@ -23,9 +20,9 @@ from spineloss.results.table import summarise, table_text
 from spineloss.study.controls import verdicts
 from spineloss.study.courses import courses_in_words, read_trajectories
 from spineloss.study.settings import Study, load
+from spineloss.thesis.published import published as thesis_rows
 
 RESULTS = Path(__file__).parent / "results"
-PUBLISHED = Path(__file__).parents[2] / "shared" / "reference" / "results.csv"
 FAR = 0.75
 SHOWN = {"dice": "Dice", "f2": "F2", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 
@@ -45,7 +42,7 @@ def main() -> None:
         "",
         table_text(rows, "markdown", epoch="last", folds=folds),
         "",
-        *beside_the_seed(rows, file.stem),
+        *beside_the_thesis(rows, load(folder / "study.yaml")),
         *adapting(load(folder / "study.yaml"), folder, records),
         *soon(folder, runs),
         *times(runs),
@@ -78,8 +75,8 @@ def soon(folder: Path, runs: list[dict]) -> list[str]:
             return []
         first = next((str(number) for number, each in enumerate(dice, 1) if each >= FAR), "never")
         found.setdefault(run["method"], []).append(first)
-    told = "; ".join(f"{method}: {', '.join(each)}" for method, each in found.items())
-    return ["", f"## How soon is a Dice of {100 * FAR:.0f} % reached?", "", f"The epoch, fold by fold. {told}."]
+    listed = "; ".join(f"{method}: {', '.join(each)}" for method, each in found.items())
+    return ["", f"## How soon is a Dice of {100 * FAR:.0f} % reached?", "", f"The epoch, fold by fold. {listed}."]
 
 
 def times(runs: list[dict]) -> list[str]:
@@ -89,9 +86,9 @@ def times(runs: list[dict]) -> list[str]:
         seconds.setdefault(run["method"], []).append(run["timing"]["seconds"])
     medians = {method: median(each) for method, each in seconds.items()}
     least = min(medians.values())
-    told = ", ".join(f"{method} {each:.0f} s ({each / least:.1f}x)" for method, each in medians.items())
+    listed = ", ".join(f"{method} {each:.0f} s ({each / least:.1f}x)" for method, each in medians.items())
     note = "Of a run, as median over folds, on a machine that did other work too"
-    return ["", "## How long does it take?", "", f"{note}: {told}."]
+    return ["", "## How long does it take?", "", f"{note}: {listed}."]
 
 
 def took(runs: list[dict]) -> str:
@@ -102,34 +99,31 @@ def took(runs: list[dict]) -> str:
     outside = 1 - sum(run["timing"]["compute_seconds"] for run in runs) / seconds
     versions = ", ".join(f"{name} {version}" for name, version in runs[0]["versions"].items())
     return (
-        f"{len(runs)} runs in {(last - first) / 60:.0f} min on {torch.get_num_threads()} threads "
-        f"({platform.machine()}), {100 * outside:.1f} % of it outside forward, backward and optimiser. {versions}."
+        f"{len(runs)} runs in {(last - first) / 60:.0f} min ({platform.machine()}), "
+        f"{100 * outside:.1f} % of it outside forward, backward and optimiser. {versions}."
     )
 
 
-def beside_the_seed(rows: list, study: str) -> list[str]:
-    """Ours and Table 8.1's lumbar half, for the methods that both have."""
-    if study != "lumbar" or not PUBLISHED.exists():
+def beside_the_thesis(rows: list, study: Study) -> list[str]:
+    """Ours and the published rows that the study asks for, for the methods that both have."""
+    published = thesis_rows(study.beside.removeprefix("thesis-")) if study.beside else {}
+    methods = [method for method in dict.fromkeys(row.method for row in rows) if method in published]
+    if not methods:
         return []
-    with PUBLISHED.open(newline="", encoding="utf-8") as file:
-        seed = {
-            row["loss"]: row for row in csv.DictReader(file) if (row["table"], row["dataset"]) == ("8.1", "lumbar")
-        }
-    header = "| method | " + " | ".join(f"{title}: here | seed" for title in SHOWN.values()) + " |"
-    lines = ["## Beside the seed's Table 8.1, lumbar", "", header, "|" + " --- |" * (1 + 2 * len(SHOWN))]
-    for method in dict.fromkeys(row.method for row in rows):
+    header = "| method | " + " | ".join(f"{title}: here | thesis" for title in SHOWN.values()) + " |"
+    lines = ["## Beside the thesis's Table 8.1", "", header, "|" + " --- |" * (1 + 2 * len(SHOWN))]
+    for method in methods:
         ours = {row.metric: row for row in rows if row.method == method}
         cells = [
-            f"{100 * ours[metric].mean:.2f} ± {100 * ours[metric].std:.2f} | "
-            f"{seed[method][metric]} ± {seed[method][metric + '_std']}"
+            f"{100 * ours[metric].mean:.2f} ± {100 * ours[metric].std:.2f} | {published[method][metric]}"
             for metric in SHOWN
         ]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return [
         *lines,
         "",
-        "The seed: 100 epochs at [32, 224, 224], 64 channels, 54 volumes, each metric at its own best epoch.",
-        "Here: 20 epochs at [16, 64, 64], 8 channels, 30 volumes, the last epoch.",
+        "The thesis: 100 epochs at [32, 224, 224], 64 channels, 54 volumes, each metric at its own best epoch.",
+        f"Here: {study.epochs} epochs at {list(study.grid)}, {study.width} channels, the last epoch.",
     ]
 
 
