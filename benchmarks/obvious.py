@@ -19,7 +19,8 @@ def obvious_trials(greedy: Greedy, pair: BatchPair, candidates: Sequence[Values]
     for values in candidates:
         replace(greedy.plain, loss=greedy.plain.loss.tuned(values))(pair.batch)
         with torch.no_grad():
-            prediction = greedy.plain.network(scored.image).sigmoid()
+            logits = greedy.plain.network(scored.image)
+            prediction = logits.softmax(1) if greedy.plain.loss.activation == "softmax" else logits.sigmoid()
         squares = sum(
             share * (prediction - target.mask).double().square().mean() for share, target in scored.targets
         )

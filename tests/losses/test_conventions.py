@@ -371,6 +371,29 @@ def test_an_8_bit_mask_of_one_channel_is_refused(text):
     assert torch.isfinite(loss(text, ignore=255)(logits, torch.where(mask, 255, 0)))
 
 
+@ours
+@both
+def test_a_weighting_of_any_sum_reads_terms_above_their_least(text, activation):
+    logits, labels = draw()
+    module = Compound([(0.3, loss(text)), (0.7, Dice())], activation=activation, background=False)
+    terms = module.excesses(module.inputs(logits.requires_grad_(), labels))
+    assert all(term.item() >= 0 for term in terms.values())
+    total = sum(weight * term for weight, term in zip(module.weights, terms.values(), strict=True))
+    expected = value_and_slope(module, logits.detach(), labels)[1]
+    assert_same(torch.autograd.grad(total, logits)[0], expected)
+
+
+@pytest.mark.parametrize("text", ["dice + cross_entropy", "hausdorff", "tversky_focal", "matthews"])
+def test_modules_replicate_and_compile(text):
+    logits, labels = draw()
+    module = loss(text, activation="softmax", ignore=255)
+    replica = module._replicate_for_data_parallel()
+    assert replica(logits, labels) == module(logits, labels)
+    if text != "hausdorff":  # its distance maps are NumPy's and C's
+        compiled = torch.compile(module, backend="eager")
+        assert compiled(logits, labels).item() == pytest.approx(module(logits, labels).item(), rel=1e-6)
+
+
 def test_what_follows_from_the_inputs_is_computed_once():
     logits, labels = draw()
     inputs = loss("dice + cross_entropy", activation="softmax").inputs(logits, labels)

@@ -60,11 +60,7 @@ EXACT = {"smooth_nr": 0, "smooth_dr": 0}
     ],
 )
 def test_exclusive_classes_equal_monai(text, theirs, background):
-    random = torch.Generator().manual_seed(0)
-    logits, labels = (
-        torch.randn(2, 4, 5, 6, 7, generator=random),
-        torch.randint(4, (2, 1, 5, 6, 7), generator=random),
-    )
+    logits, labels = exclusive_pair()
     found = loss(text, activation="softmax", background=background)(logits, labels)
     expected = theirs(include_background=background, **EXCLUSIVE)(logits, labels)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -72,11 +68,7 @@ def test_exclusive_classes_equal_monai(text, theirs, background):
 
 def test_exclusive_focal_equals_monai_but_for_its_mean_over_the_classes():
     # MONAI divides by the number of classes too, though each voxel adds to its label alone.
-    random = torch.Generator().manual_seed(0)
-    logits, labels = (
-        torch.randn(2, 4, 5, 6, 7, generator=random),
-        torch.randint(4, (2, 1, 5, 6, 7), generator=random),
-    )
+    logits, labels = exclusive_pair()
     expected = 4 * monai.FocalLoss(gamma=1.5, use_softmax=True, to_onehot_y=True)(logits, labels)
     found = loss("focal(alpha=1, gamma=1.5)", activation="softmax")(logits, labels)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import spineloss
 from spineloss.data.batches import Batch, BatchPair, Target, pairs
 from spineloss.errors import UserError
 from spineloss.text import parse
@@ -38,12 +39,27 @@ def network_of(norm, channels=1):
     )
 
 
-def greedy_of(text, search=None, norm=None, clip=None, channels=1, optimiser=torch.optim.Adam, scaler=None):
+def greedy_of(
+    text,
+    search=None,
+    norm=None,
+    clip=None,
+    channels=1,
+    optimiser=torch.optim.Adam,
+    scaler=None,
+    activation="sigmoid",
+):
     """A greedy step of a small network in double precision."""
     torch.manual_seed(0)
     network = network_of(norm or torch.nn.InstanceNorm3d(4), channels).double()
     precision = Precision(torch.device("cpu"), torch.float32, scaler)
-    plain = Plain(network, parse(text), optimiser(network.parameters(), lr=0.02), precision, clip)
+    plain = Plain(
+        network,
+        spineloss.loss(text, activation=activation),
+        optimiser(network.parameters(), lr=0.02),
+        precision,
+        clip,
+    )
     return Greedy(plain, search or GreedySearch(), (21, 0))
 
 
@@ -96,6 +112,12 @@ def test_clipped_mixed_scored_on_the_batch_itself_and_of_two_channels():
     assert_as_obvious(pairs_of(3, shares=(0.8, 0.2)), "tversky")
     assert_as_obvious(pairs_of(3), "tversky", GreedySearch(score="train"))
     assert_as_obvious(pairs_of(2, shape=(2, 2, 4, 6, 8)), "effectiveness", channels=2)
+
+
+@pytest.mark.parametrize("text", ["tversky", "focal", "dice_cross_entropy"])
+def test_of_exclusive_classes(text):
+    given = pairs_of(2, shape=(2, 3, 4, 6, 8))
+    assert_as_obvious(given, text, channels=3, activation="softmax")
 
 
 def test_the_score_is_the_distance_of_prediction_and_target():
