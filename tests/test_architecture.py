@@ -60,7 +60,7 @@ INSIDE = {
         {"training_run", "landscape", "status"},
         {"ray_cluster", "trackers", "workers"},
         {"engine"},
-        {"slurm"},
+        {"plan", "slurm"},
     ],
 }  # fmt: skip
 LONGEST = 400  # lines of a module

@@ -105,6 +105,31 @@ def _validation_line(place: str, event: Any) -> str:
 
 
 @app.command()
+def plan(
+    source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+) -> None:
+    """Estimate how long a study takes on this machine, and how many epochs it needs: two epochs of each method.
+
+    Example: [bold]spineloss study plan study.yaml[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.study import settings
+    from spineloss.study.plan import ENOUGH
+    from spineloss.study.plan import plan as plan_study
+
+    study = settings.load(source, {"data": data} if data else {})
+    found = plan_study(study, say)
+    for each in found.methods:
+        say(f"{each.method}: {each.trainings} trainings, {each.hours:.2f} h")
+    say(f"Together {sum(each.hours for each in found.methods):.2f} h, one after the other on this machine.")
+    say(f"{study.epochs} epochs are {study.epochs * found.steps} optimiser steps, {found.steps} per epoch.")
+    if study.epochs < found.enough:
+        say(f"That is little: {ENOUGH} steps are {found.enough} epochs; before, curves still rise and cross.")
+    say("Whether the curves have settled, the finished table says.")
+
+
+@app.command()
 def submit(
     source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study's folder, seen by all machines.")],

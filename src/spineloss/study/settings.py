@@ -92,6 +92,14 @@ class Study(Settings):
     def _is_a_rate(cls, value: Any) -> Any:
         return learning_rate(value)
 
+    @field_validator("leave_out", mode="before")
+    @classmethod
+    def _are_texts(cls, cases: Any) -> Any:
+        for case in cases if isinstance(cases, list | tuple) else ():
+            if not isinstance(case, str):
+                raise ValueError(f"{case} is no text; put the id in quotes, as in ['{case}']")
+        return cases
+
     @field_validator("groups")
     @classmethod
     def _is_a_pattern(cls, pattern: str) -> str:
