@@ -246,4 +246,6 @@ def _number(text: str) -> float:
 
 def shortened(text: str) -> str:
     """A text as a message repeats it: its beginning, where it is long."""
-    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
+    # Escaped, a character that cannot be printed is up to ten.
+    most = QUOTED if text[:QUOTED].isprintable() else QUOTED // 10
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -72,11 +72,13 @@ def outcomes(
 
     A process that dies or hangs costs its input alone: the next one goes on in another.
     """
-    end = time.monotonic() + (math.inf if seconds is None else seconds)
+    end = math.inf
     last = math.inf if most is None else first + most
     number = first
     while number < last and time.monotonic() < end:
         with _started(subject, seed) as child:
+            if number == first and seconds is not None:
+                end = time.monotonic() + seconds
             while number < last and time.monotonic() < end:
                 outcome = _next(child, subject, number)
                 yield outcome

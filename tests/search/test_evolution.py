@@ -62,7 +62,7 @@ def test_the_best_never_gets_worse_and_the_population_better(whole):
     best = [generation.best for generation in whole.state.generations]
     assert best == sorted(best)
     assert last.mean > first.mean
-    assert all(len(set(whole.state.population)) == POPULATION for _ in whole.state.generations)
+    assert len(set(whole.state.population)) == POPULATION
 
 
 def test_any_number_of_processes_gives_the_same(whole, tmp_path):

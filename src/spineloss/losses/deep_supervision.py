@@ -15,7 +15,7 @@ Volumes = Sequence[torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Level:
+class SupervisedLevel:
     """What the loss of one resolution is called with."""
 
     logits: torch.Tensor
@@ -64,7 +64,7 @@ def levels_of(
     target: torch.Tensor | Volumes,
     mask: torch.Tensor | Volumes | None,
     spacing: Spacing,
-) -> Iterator[Level]:
+) -> Iterator[SupervisedLevel]:
     """Each level's logits with its target and mask: one of a list, or the one given at the level's resolution.
 
     A single target or mask is resized to the nearest voxel, and the spacing with it.
@@ -79,7 +79,7 @@ def levels_of(
     for number, seen in enumerate(logits):
         shape = seen.shape[2:]
         counted = None if mask is None else _of_level(mask, number, shape)
-        yield Level(seen, _of_level(target, number, shape), counted, _spacing(spacing, whole, shape))
+        yield SupervisedLevel(seen, _of_level(target, number, shape), counted, _spacing(spacing, whole, shape))
 
 
 def _of_level(given: torch.Tensor | Volumes, number: int, shape: torch.Size) -> torch.Tensor:
