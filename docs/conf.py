@@ -27,7 +27,7 @@ nitpicky = True
 OTHERS = r"(torch|numpy|np|nn|SimpleITK|sitk|pathlib|collections|typing|abc|pydantic)\..*"
 nitpick_ignore_regex = [
     ("py:.*", OTHERS),
-    ("py:class", r"spineloss\.(data|report|results)\..*"),
+    ("py:class", r"spineloss\.(data|report|results|study|training)\..*"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -8,6 +8,7 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"benchmarks": ROOT / "benchmarks" / "results", "studies": ROOT / "studies" / "results"}
 # A link to such a result, from wherever the page stands in the repository.
+FOLDER = re.compile(r"\]\((?:\.\./)*(?:benchmarks|studies)/results/?\)")
 LINK = re.compile(r"\]\((?:\.\./)*(benchmarks|studies)/results/([\w-]+)\.md")
 
 
@@ -32,4 +33,4 @@ def write(folder: Path) -> None:
 
 def point_into_the_site(app: Sphinx, page: str, content: list[str]) -> None:
     """Links to results lead to their pages here."""
-    content[0] = LINK.sub(r"](/generated/\1-\2.md", content[0])
+    content[0] = FOLDER.sub("](/generated/measurements.md)", LINK.sub(r"](/generated/\1-\2.md", content[0]))
