@@ -14,7 +14,7 @@ from machine import describe, write
 from spineloss.results.convergence import MATTERS, converge
 from spineloss.results.records import Record
 
-EPOCHS, LEVEL, STUDIES = 60, 0.8, 500
+EPOCHS, LEVEL, STUDIES = 60, 0.8, 300
 NOISE = 0.005  # of the mean of a validation, from epoch to epoch
 MEMORY = 0.5  # correlation of the noise of neighbouring epochs
 

@@ -274,7 +274,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         distributions=_distributed(content),
         curve_titles=_curve_titles(content, drawn),
         convergence=content.convergence,
-        converged_words=_sentence(convergence_words(content.convergence)),
+        converged_words=_converged(content),
         convergence_table=content.convergence and convergence_table(content.convergence),
         figures={name: _inline(figure, name) for name, figure in drawn.items()},
         style=Markup((parts / "page.css").read_text(encoding="utf-8")),
@@ -299,8 +299,11 @@ def _curve_titles(content: Content, drawn: dict[str, Figure]) -> dict[str, str]:
     return titles
 
 
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}." if words else "All curves were flat when training ended."
+def _converged(content: Content) -> str:
+    words = convergence_words(content.convergence)
+    return (
+        f"By {METRICS[content.decisive].title}, {words}." if words else "All curves were flat when training ended."
+    )
 
 
 def _comparison(result: Result) -> dict[str, Any]:
