@@ -1,4 +1,4 @@
-"""The 3D U-Net of the seed's chapter 7, and any network of MONAI by name."""
+"""The 3D U-Net of the thesis's chapter 7, and any network of MONAI by name."""
 
 import inspect
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ def unet(width: int, channels: int) -> nn.Module:
     transposed convolution up, Kaiming initialisation.
 
     Args:
-        width: channels of the first level, at least 1 (64 in the seed).
+        width: channels of the first level, at least 1 (64 in the thesis).
         channels: output channels, one logit each.
 
     Returns:

@@ -44,7 +44,7 @@ def parse(text: str, folder: Path = Path()) -> Loss:
         folder: where relative paths in the text start.
 
     Raises:
-        UserError: the text is malformed, or a name or value is unknown; the nearest known one is told.
+        UserError: the text is malformed, or a name or value is unknown; the message suggests the closest match.
 
     >>> str(parse("0.8*dice + 0.2*boundary"))
     '0.8*dice + 0.2*boundary'

@@ -1,4 +1,4 @@
-"""Known answers from outside: MONAI where the definitions agree, the seed's toy tables, hand arithmetic."""
+"""Known answers from outside: MONAI where the definitions agree, the thesis's toy tables, hand arithmetic."""
 
 import csv
 from functools import partial
@@ -125,7 +125,7 @@ TOYS = {
 )
 def test_the_seeds_toy_tables(row, spec):
     if not SHAPES.exists():
-        pytest.skip(f"the seed's tables are not at {SHAPES}")
+        pytest.skip(f"the thesis's tables are not at {SHAPES}")
     with SHAPES.open(newline="") as file:
         published = next(line for line in csv.DictReader(file) if line["loss"] == row)
     for toy, (truth, prediction) in TOYS.items():

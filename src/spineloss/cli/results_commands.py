@@ -59,7 +59,7 @@ def trajectories(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
 ) -> None:
-    """Draw how the weights or parameters of each method that adapts its loss went, a panel a fold.
+    """Draw how the weights or parameters of each method that adapts its loss went, one panel per fold.
 
     Example: [bold]spineloss study trajectories study/ -o pictures/[/bold]
     """

@@ -1,4 +1,4 @@
-"""Random affine, noise and MixUp (the seed's Sec. 6.4): drawing parameters is apart from applying them."""
+"""Random affine, noise and MixUp (the thesis's Sec. 6.4): drawing parameters is apart from applying them."""
 
 from dataclasses import dataclass
 

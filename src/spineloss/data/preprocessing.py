@@ -1,4 +1,4 @@
-"""From a volume to the network grid: intensities (the seed's Sec. 6.3), images, masks, and probabilities back."""
+"""From a volume to the network grid: intensities (Sec. 6.3 of the thesis), images, masks, probabilities back."""
 
 import math
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ LEVELS = 14
 
 
 def draw_landscape(surface: Surface, title: str) -> Figure:
-    """Each loss as a surface and as a map of its heights, as in the seed's Fig. 7.1; a cross marks the network.
+    """Each loss as a surface and as a map of its heights, as in the thesis's Fig. 7.1; a cross marks the network.
 
     Args:
         surface: the losses.

@@ -112,15 +112,15 @@ def _curves(losses: Mapping[str, Loss]) -> Figure:
 
 
 def _gamma() -> Figure:
-    """The seed's Fig. 3.1, and what its Fig. 3.4 was meant to show."""
+    """The thesis's Fig. 3.1, and what its Fig. 3.4 was meant to show."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     focal_axes, tversky_axes = figure.subplots(1, 2)
     focals = {"0 (cross-entropy)": 0.0, "0.5": 0.5, "1": 1.0, "2": 2.0, "5": 5.0}
     _family(focal_axes, {label: Focal(alpha=1, gamma=gamma) for label, gamma in focals.items()})
     tverskys = {"3": 3.0, "4/3": 4 / 3, "1 (Tversky)": 1.0, "1/2": 0.5, "1/3": 1 / 3}
     _family(tversky_axes, {label: TverskyFocal(gamma=gamma) for label, gamma in tverskys.items()})
-    focal_axes.set(title="Focal (the seed's Fig. 3.1)", ylim=(0, 5))
-    tversky_axes.set(title="Tversky-Focal (the seed's Fig. 3.4)")
+    focal_axes.set(title="Focal (the thesis's Fig. 3.1)", ylim=(0, 5))
+    tversky_axes.set(title="Tversky-Focal (the thesis's Fig. 3.4)")
     return figure
 
 

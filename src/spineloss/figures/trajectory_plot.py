@@ -12,7 +12,7 @@ LANDMARKS = {"Dice": (0.5, 0.5), "IoU": (1.0, 1.0)}
 
 
 def draw_course(trajectories: Mapping[str, Trajectory], title: str) -> Figure:
-    """Each weight or parameter against the training step, a panel a run, as in the seed's Figs. 8.5 and 8.6.
+    """Each weight or parameter against the training step, one panel per run, as in the thesis's Figs. 8.5 and 8.6.
 
     Args:
         trajectories: by the panel's title, such as `fold 0`.
@@ -32,7 +32,7 @@ def draw_course(trajectories: Mapping[str, Trajectory], title: str) -> Figure:
 
 
 def draw_paths(paths: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
-    """The path of a region loss T(a, b) on its plane, a panel a run, from the dot to the triangle.
+    """The path of a region loss T(a, b) on its plane, one panel per run, from the dot to the triangle.
 
     Args:
         paths: by the panel's title: (a, b) of each training step.

@@ -165,7 +165,7 @@ def rate_ranges(content: Content) -> Figure:
 
 
 def trajectories(content: Content) -> dict[str, Figure]:
-    """Method -> its weights or parameters against the step, a panel a fold (the seed's Figs. 8.5, 8.6)."""
+    """Method -> its weights or parameters against the step, one panel per fold (the thesis's Figs. 8.5, 8.6)."""
     with _page_colours():
         return dict(figures(content.study, content.folder, _short))
 
@@ -203,7 +203,7 @@ def ranks(ranking: Ranking, metric: str) -> Figure:
 
 
 def histograms(volumes: Sequence[np.ndarray]) -> Figure:
-    """Intensities after each step of preprocessing (the seed's Figs. 6.5 and 6.6).
+    """Intensities after each step of preprocessing (the thesis's Figs. 6.5 and 6.6).
 
     A line is the mean over the cases; its band holds all but the lowest and highest tenth of them.
     """
@@ -235,7 +235,7 @@ def _edges(volumes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def labels(shares: Mapping[str, Mapping[int, float]]) -> Figure:
-    """Each label's share of a case's foreground: the mean as a bar, one point a case (the seed's Fig. 6.2)."""
+    """Each label's share of a case's foreground: the mean as a bar, one point a case (the thesis's Fig. 6.2)."""
     names = sorted({label for found in shares.values() for label in found})
     figure, axes = _figure(8.6, 2.6)
     for place, label in enumerate(names):

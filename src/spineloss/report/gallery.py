@@ -41,7 +41,7 @@ class Gallery:
 
     Args:
         content: of the study.
-        progress: told in a line what is being done.
+        progress: receives a line about what is being done.
 
     Raises:
         UserError: the data is no longer there, has problems, or is other data.

@@ -69,7 +69,7 @@ def write_report(
         content: of `read_content`.
         output: the HTML file.
         figures: a folder for the figures alone, as SVG and PNG; none by default.
-        progress: told in a line what is being done.
+        progress: receives a line about what is being done.
         case: of the 3D view; if none, the median case of the method compared with.
 
     Raises:
@@ -218,7 +218,7 @@ def _scene(content: Content, gallery: Gallery, chosen: str | None) -> dict[str, 
     methods = [method for method in content.methods if gallery.predicts(method, case)]
     # It comes first: it is what the viewer opens with.
     scene = scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
-    return scene | {"told": "as chosen" if chosen else f"the median case of {best}"}
+    return scene | {"choice": "as chosen" if chosen else f"the median case of {best}"}
 
 
 def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:

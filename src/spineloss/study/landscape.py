@@ -37,7 +37,7 @@ def write_landscape(
         specs: texts of losses; the run's own if there is none.
         points: along each direction, odd.
         span: of each direction, in lengths of the trained filters.
-        progress: told in a line what is being done.
+        progress: receives a line about what is being done.
 
     Returns:
         The files written in the run's folder: the numbers, and two pictures.

@@ -17,7 +17,7 @@ def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None =
 
     Args:
         study: names the data and how it is brought to the network grid.
-        progress: told in a line what is being done.
+        progress: receives a line about what is being done.
         cache: of prepared cases; the user's by default.
 
     Raises:

@@ -60,7 +60,7 @@ class Training:
         network: initial weights, on the CPU.
         loss: the loss.
         settings: see `TrainingSettings`.
-        policy: weighs the loss's terms while training; without one their weights stay.
+        policy: weights the loss's terms while training; without one their weights stay.
         search: changes the loss's parameters while training; without one they stay. There is no policy then.
         batches: from the epoch's number to its batches.
         validate: scores the network.

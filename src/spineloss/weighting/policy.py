@@ -75,7 +75,7 @@ class Static(Policy):
 def prior_of(policy: str, names: Sequence[str], prior: Sequence[float] | None) -> Terms:
     weights = [1.0] * len(names) if prior is None else [float(weight) for weight in prior]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise UserError(f"{policy} weighs two or more terms of different names; they are {', '.join(names)}.")
+        raise UserError(f"{policy} weights two or more terms of different names; they are {', '.join(names)}.")
     if len(weights) != len(names) or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         raise UserError(f"{policy} needs a weight of at least 0 for each of {', '.join(names)}, and one above 0.")
     return dict(zip(names, weights, strict=True))

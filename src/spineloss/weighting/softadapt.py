@@ -35,7 +35,7 @@ class SoftAdapt(Policy):
     round as soon as the terms fall.
 
     Args:
-        beta: above 0 prefers the worst term, below 0 the best one; 0 weighs by the priors alone.
+        beta: above 0 prefers the worst term, below 0 the best one; 0 weights by the priors alone.
         variant: `original`, `loss_weighted` or `normalised`.
         order: of the finite difference, at least 1.
         window: how many of the last values are averaged to L_i in the loss-weighted form, at least 1.
