@@ -158,3 +158,12 @@ def test_own_shapes_and_losses_are_tabled_and_drawn(spineloss, tmp_path, monkeyp
     pictures = {path.name for path in (tmp_path / "toys").iterdir()} - {"shapes.csv"}
     names = ("shapes", "curves", "gamma", "plane")
     assert pictures == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+
+
+def test_a_study_of_a_stranger_imports_nothing(spineloss, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "theirs.py").write_text("from pathlib import Path\nPath(__file__).with_name('executed').touch()")
+    (tmp_path / "study.yaml").write_text("data: volumes\nmethods: [theirs.Loss]\n")
+    done = spineloss("--no-imports", "study", "run", tmp_path / "study.yaml", "-o", tmp_path / "out")
+    assert done.returncode == 1 and "theirs.Loss imports code, which --no-imports refuses" in done.stderr
+    assert not (tmp_path / "executed").exists()
