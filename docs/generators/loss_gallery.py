@@ -14,6 +14,7 @@ from spineloss.lossbook.shapes import Shape, toy_shapes
 from spineloss.text import parse
 
 COSTS = Path(__file__).parents[2] / "benchmarks" / "results" / "losses.md"
+BAR = r"\vert "
 SHADES = {
     "light": {"text": "#1b1b1b", "value": "#0b5c7a", "slope": "#b3541e", "grid": "#00000018"},
     "dark": {"text": "#d6d6d6", "value": "#7cc4de", "slope": "#e8a87c", "grid": "#ffffff22"},
@@ -68,7 +69,7 @@ def _page(entry: Entry, costs: dict[str, str]) -> str:
 
 
 def _equation(entry: Entry) -> str:
-    return f"${entry.equation}$"
+    return f"${entry.equation.replace('|', BAR)}$"  # a bar would end the cell of a table
 
 
 def _costs() -> dict[str, str]:
