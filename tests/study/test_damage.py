@@ -55,6 +55,11 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def another_number(path):
+    """Damage that leaves valid JSON behind."""
+    path.write_text(path.read_text().replace('"seconds": ', '"seconds": 1'))
+
+
 def replace_by_folder(path):
     path.unlink()
     path.mkdir()
@@ -82,7 +87,11 @@ def test_a_damaged_file_is_named_with_the_remedy(study, name, damage):
 
 
 def test_a_damaged_run_is_trained_again_to_the_same_numbers(place, study):
-    for name, change in (("validation.csv", truncate), ("model.safetensors", Path.unlink), ("run.json", flip)):
+    for name, change in (
+        ("validation.csv", truncate),
+        ("model.safetensors", Path.unlink),
+        ("run.json", another_number),
+    ):
         change(Run.of(study, "dice", 0).folder / name)
         lines = []
         events = run(study, place / "volumes", Cache(place / "cache"), progress=lines.append)

@@ -32,6 +32,7 @@ from spineloss.results.surface import Surface, surface_of
 from spineloss.results.trajectories import Trajectory, trajectory_of
 
 DIGEST = hashlib.sha256().digest_size  # bytes
+OWN_DIGEST = "digest"  # of everything else in run.json
 FILES = ["epochs.csv", "validation.csv", "cases.csv", "steps.csv", "series.safetensors", "model.safetensors"]
 EPOCH_COLUMNS = ["epoch", "train_loss", "learning_rate", "seconds", "compute_seconds"]
 CASE_COLUMNS = ["epoch", "case", "label", *METRICS]
@@ -139,11 +140,15 @@ class Run:
                 DONE.validate_python(found)
         except ValidationError as error:
             raise self._damaged("run.json") from error
+        # A flipped bit may leave valid JSON behind, with another number in it.
+        if found.pop(OWN_DIGEST, None) not in (None, signature(found)):
+            raise self._damaged("run.json")
         return found
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Write `run.json`."""
-        write_json(self.folder / "run.json", record)
+        """Write `run.json`, with a digest of its own content."""
+        plain = json.loads(json.dumps(record))
+        write_json(self.folder / "run.json", {**plain, OWN_DIGEST: signature(plain)})
 
     def write_progress(self, signature: str, state: dict[str, Any], epochs: Sequence[dict[str, Any]]) -> None:
         """Write what is measured so far, then the checkpoint that goes on from there.
