@@ -11,6 +11,7 @@ from spineloss.data.cache import Cache
 from spineloss.data.check import check
 from spineloss.data.dataset import prepare
 from spineloss.data.layouts import find_cases
+from spineloss.data.nnunet_layout import read_layout
 from spineloss.errors import UserError
 
 GRID = (16, 16, 16)
@@ -130,11 +131,11 @@ def test_a_pipe_and_a_link_loop_in_a_folder_are_problems(tmp_path):
 
 def test_version_1_of_a_description_counts_channels_too(tmp_path):
     source = raw(tmp_path, 2, {"modality": {"0": "T1", "1": "T2"}, "labels": {"0": "background", "1": "bone"}})
-    layout = find_cases(source)
+    layout = read_layout(source)
     assert layout.channels == ("T1", "T2") and layout.labels.names == {1: "bone"}
     assert [len(case.images) for case in layout.cases] == [2, 2]
     (source / "imagesTr" / "c1_0001.nii.gz").unlink()
-    (problem,) = find_cases(source).problems
+    (problem,) = read_layout(source).problems
     assert "_0000, but the data set 2 (T1, T2)" in problem.sentence
 
 
@@ -176,12 +177,26 @@ def test_2d_images_and_the_folder_above_are_named(tmp_path):
 
 def test_regions_and_ignore_are_read_as_nnunet_writes_them(tmp_path):
     labels = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
-    layout = find_cases(raw(tmp_path, 1, {"labels": labels, "regions_class_order": [1, 2]}))
+    layout = read_layout(raw(tmp_path, 1, {"labels": labels, "regions_class_order": [1, 2]}))
     assert layout.labels.ignore == 3
     assert layout.labels.regions == {"whole": (1, 2), "core": (2,)} and layout.labels.values == {
         "whole": 1,
         "core": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("channels", "description", "reason"),
+    [
+        (2, {"modality": {"0": "T1", "1": "T2"}}, r"2 image channels \(T1, T2\)"),
+        (2, None, "2 image channels"),
+        (1, {"labels": {"background": 0, "bone": 1, "ignore": 2}}, "label 2 as `ignore`"),
+        (1, {"labels": {"whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}, "regions .whole, core"),
+    ],
+)
+def test_what_a_study_does_not_do_is_refused_and_not_passed_over(tmp_path, channels, description, reason):
+    with pytest.raises(UserError, match=reason):
+        find_cases(raw(tmp_path, channels, description))
 
 
 def test_each_volume_is_read_once_from_file_to_sample(tmp_path, monkeypatch):

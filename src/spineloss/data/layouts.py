@@ -43,8 +43,29 @@ def find_cases(source: Path) -> Layout:
             else f": check the names in it ({layout.name})."
         )
         raise UserError(f"{source} holds no case with an image and a mask{first}")
+    _refuse_unsupported(layout)
     ordered = sorted(named, key=lambda case: _natural(case.id))
     return Layout(layout.name, source, ordered, problems, layout.channels, layout.labels)
+
+
+def _refuse_unsupported(layout: Layout) -> None:
+    """What `dataset.json` asks for and a study does not do: to pass over it would train on something else."""
+    source, channels, labels = layout.source, layout.channels, layout.labels
+    if len(channels) > 1:
+        raise UserError(
+            f"{source} has {len(channels)} image channels ({', '.join(channels)}), and a study takes one: "
+            "keep the files of one as _0000, and its name alone in dataset.json."
+        )
+    if labels.ignore is not None:
+        raise UserError(
+            f"{source}: dataset.json marks label {labels.ignore} as `ignore`, which a study would train as a "
+            f"structure: use spineloss.loss(..., ignore={labels.ignore}) in a loop of your own, or nnU-Net."
+        )
+    if labels.regions:
+        raise UserError(
+            f"{source}: dataset.json names regions ({', '.join(labels.regions)}), which a study does not train: "
+            "list plain labels there, and choose them with `labels` and `target`."
+        )
 
 
 def _read(source: Path) -> Layout:
