@@ -11,7 +11,7 @@ from surface_distance import metrics as surface_distance
 
 from losses import SPACING, example
 from machine import describe, medians, write
-from spineloss.metrics import surface
+from spineloss.metrics import surface_distances
 
 ROUNDS = 15
 
@@ -33,7 +33,7 @@ def main() -> None:
         return surface_distance.compute_robust_hausdorff(distances, 100)
 
     contestants = {
-        "spineloss, all four": lambda: surface(prediction, target, SPACING, tolerance=2.0),
+        "spineloss, all four": lambda: surface_distances(prediction, target, SPACING, tolerance=2.0),
         "MONAI, Hausdorff": lambda: compute_hausdorff_distance(*tensors, spacing=SPACING),
         "MedPy, Hausdorff": lambda: medpy.hd(prediction, target, SPACING),
         "surface-distance, Hausdorff": deepmind,

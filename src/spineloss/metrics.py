@@ -77,7 +77,9 @@ def evaluate(
     tp = int(np.count_nonzero(prediction & target))
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(target)) - tp
-    return overlap(tp, fp, fn, prediction.size - tp - fp - fn) | surface(prediction, target, spacing, tolerance)
+    return overlap(tp, fp, fn, prediction.size - tp - fp - fn) | surface_distances(
+        prediction, target, spacing, tolerance
+    )
 
 
 def _booleans(name: str, mask: np.ndarray) -> np.ndarray:
@@ -109,7 +111,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def surface(
+def surface_distances(
     prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], tolerance: float
 ) -> dict[str, float]:
     """Distances between the surfaces of two masks, in mm.

@@ -15,7 +15,7 @@ from spineloss.results.study_folder import Folds, read_folds, write_folds
 from spineloss.results.table import write_table
 from spineloss.study.jobs import Event
 from spineloss.study.learned_files import keep_learned
-from spineloss.study.preparation import prepare
+from spineloss.study.preparation import prepare_study
 from spineloss.study.ray_cluster import train_on_ray
 from spineloss.study.settings import Study, load
 from spineloss.study.training_run import Workshop
@@ -85,7 +85,7 @@ def prepare_folder(
     """
     _refuse_other_settings(study, folder)
     remove_leftovers(folder)
-    data = prepare(study, progress, cache)
+    data = prepare_study(study, progress, cache)
     split = _folds(study, data, folder)
     study = keep_learned(study, folder)
     places = {"data": study.data, "held_out": study.held_out}

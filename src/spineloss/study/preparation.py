@@ -12,7 +12,7 @@ from spineloss.results.study_folder import read_folds
 from spineloss.study.settings import Study, load
 
 
-def prepare(study: Study, progress: Callable[[str], None], cache: Cache | None = None) -> Dataset:
+def prepare_study(study: Study, progress: Callable[[str], None], cache: Cache | None = None) -> Dataset:
     """The samples that a study trains on.
 
     Args:
@@ -56,7 +56,7 @@ def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -
     Raises:
         UserError: the data is no longer there, has problems, or is other data.
     """
-    data = prepare(study, progress)
+    data = prepare_study(study, progress)
     if read_folds(folder)["data"] != data.digest:
         raise UserError(f"{study.data} is not the data that {folder} was trained on: bring it back.")
     return data

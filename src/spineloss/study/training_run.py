@@ -26,7 +26,7 @@ from spineloss.seeding import seed_of
 from spineloss.study.claims import claimed
 from spineloss.study.jobs import Event, Job, jobs
 from spineloss.study.method import Trial
-from spineloss.study.preparation import prepare
+from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
 from spineloss.study.settings import Study, load
 from spineloss.training.loop import Training, TrainingSettings
@@ -55,7 +55,7 @@ class Workshop:
     ) -> "Workshop":
         """That of a study's folder, whose data is prepared."""
         study = load(study_file(folder))
-        data = prepare(study, lambda line: None, cache)
+        data = prepare_study(study, lambda line: None, cache)
         return cls(study, folder, data, read_folds(folder)["folds"], progress, session)
 
     def work(self) -> Iterator[Event]:
