@@ -10,7 +10,8 @@ from pathlib import Path
 
 from machine import describe
 from machine import write as keep
-from spineloss.results.table import read_records, summarise
+from spineloss.results.records import read_records
+from spineloss.results.table import summarise
 from spineloss.study.engine import run_study
 from spineloss.study.settings import Study
 

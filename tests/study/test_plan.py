@@ -4,7 +4,7 @@ import pytest
 
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
-from spineloss.study.plan import _planned, plan
+from spineloss.study.plan import ENOUGH, _planned, plan
 from spineloss.study.settings import check
 from study.test_engine import SETTINGS
 
@@ -27,7 +27,7 @@ def test_two_epochs_of_each_method_are_enough(small_data, tmp_path):
     study = check(SETTINGS | {"data": small_data, "methods": ["dice", ADAPTIVE], "epochs": 100}, "test")
     found = plan(study, lambda line: None, Cache(tmp_path))
     # Three training cases, two per batch.
-    assert (found.steps, found.enough) == (2, 250)
+    assert (found.steps, found.enough) == (2, ENOUGH // 2)
     assert [each.method for each in found.methods] == ["dice", "C"]
     assert all(each.hours > 0 for each in found.methods)
     failing = study.model_copy(

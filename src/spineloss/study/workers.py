@@ -22,7 +22,7 @@ def train_with_workers(
 ) -> Iterator[Event]:
     """Train what is not done in so many processes, yielding their events as they come.
 
-    A worker that dies (out of memory, killed) is followed by none; the others take over its run.
+    A worker that dies (out of memory, killed) is not replaced; the others take over its run.
 
     Raises:
         UserError: a worker met bad input, or none is left and runs are.
@@ -43,7 +43,8 @@ def train_with_workers(
         while started:
             for ready in wait(list(started)):
                 try:
-                    kind, told = pickle.loads(ready.recv_bytes())
+                    # Bytes of a process that this one started: nothing that came from a file is unpickled.
+                    kind, what = pickle.loads(ready.recv_bytes())
                 except EOFError:
                     process = started.pop(ready)
                     process.join()
@@ -52,11 +53,11 @@ def train_with_workers(
                         progress(f"A worker ended with exit code {process.exitcode}.")
                     continue
                 if kind == "event":
-                    yield told
+                    yield what
                 elif kind == "line":
-                    progress(told)
+                    progress(what)
                 else:
-                    raise UserError(told)
+                    raise UserError(what)
     finally:
         for process in started.values():
             process.terminate()
@@ -81,13 +82,13 @@ def _environment(number: int, threads: int) -> Iterator[None]:
 
 
 def _work(folder: Path, cache: Cache | None, session: str, threads: int, out: Connection) -> None:
-    def tell(kind: str, what: Event | str) -> None:
+    def send(kind: str, what: Event | str) -> None:
         # By value: PyTorch's own way shares a file handle per tensor, and those are few.
         out.send_bytes(pickle.dumps((kind, what)))
 
     torch.set_num_threads(threads)
     try:
-        for event in Workshop.opened(folder, lambda line: tell("line", line), cache, session).work():
-            tell("event", event)
+        for event in Workshop.opened(folder, lambda line: send("line", line), cache, session).work():
+            send("event", event)
     except UserError as error:
-        tell("mistake", str(error))
+        send("mistake", str(error))
