@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save
 
 from spineloss.errors import UserError
@@ -114,12 +113,6 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write tensors as safetensors, atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(save(tensors)))
-
-
-def read_tensor(path: Path, name: str) -> torch.Tensor:
-    """Read one tensor of a file, leaving the others unread."""
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor(name)
 
 
 def cache_folder() -> Path:

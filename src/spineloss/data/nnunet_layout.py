@@ -172,9 +172,5 @@ def _regions(path: Path, plain: dict[str, Any], names: dict, regions: dict, igno
         raise UserError(
             f"{path}: `regions_class_order` must list {len(every)} labels, one per region ({', '.join(every)})."
         )
-    in_order = [name for name in _entries(plain) if name in every]
+    in_order = [name for name in plain["labels"] if name in every]
     return Labels({}, ignore, {name: every[name] for name in in_order}, dict(zip(in_order, order, strict=True)))
-
-
-def _entries(plain: dict[str, Any]) -> list[str]:
-    return list(plain["labels"])
