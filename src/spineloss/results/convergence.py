@@ -97,8 +97,8 @@ class Convergence:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing speaks against naming a winner: no curve still rises, no two still cross."""
-        return not self.methods("rising") and not self.crossing
+        """Whether a winner may be named: no curve still rises or is unknown there, and no two still cross."""
+        return not self.methods("rising", "unknown") and not self.crossing
 
 
 def converge(records: Sequence[Record], metric: str) -> Convergence:

@@ -39,7 +39,7 @@ def convergence_words(convergence: Convergence | None) -> str:
         return ""
     metric, trends = convergence.metric, convergence.trends
     if len(convergence.methods("unknown")) == len(trends):
-        return "whether training had converged is unknown: its last third has too few validations"
+        return "whether training had converged is unknown, with too few validations in its last third"
     parts = []
     if rising := convergence.methods("rising"):
         gains = [number(trends[method].gain, METRICS[metric].scale, signed=True) for method in rising]
