@@ -8,7 +8,7 @@ def scaled_rate(width: int) -> float:
 
     Adam moves each weight by about the rate per step, whatever the gradient. A layer of n inputs so changes its
     output by about n times the rate, and the rate has to fall as 1 / n for that change to stay the same (Yang et
-    al.). 0.001 is the rate of the thesis (Hun 2021) at width 64.
+    al.). 0.001 is the rate of the thesis (Hun 2021) at width 64. benchmarks/results/rates.md has three widths.
 
     References:
         Yang et al., Tensor Programs V: Tuning large neural networks via zero-shot hyperparameter transfer, 2021.
