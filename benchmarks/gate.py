@@ -19,7 +19,7 @@ from spineloss.text import parse
 
 TREES = 3000
 CALLS = 3  # of a formula; the least disturbed counts
-ENDS = ("inputs", "size", "balance", "finite", "sign", "monotone", "optimisation", "passed")
+ENDS = ("evidence", "size", "balance", "finite", "sign", "monotone", "optimisation", "passed")
 KNOWN = {
     "cross_entropy": "negate(mean(add(multiply(y, log(p)), multiply(complement(y), log(complement(p))))))",
     "dice": "complement(divide(multiply(2, mean(multiply(p, y))), add(mean(p), mean(y))))",
@@ -122,7 +122,7 @@ def main() -> None:
     formulas = [random_formula("benchmark", number) for number in range(TREES)]
     trials = [tried(gate, formula) for formula in formulas]
     passed = sum(trial.verdict.passed for trial in trials)
-    both = sum(trial.end != "inputs" for trial in trials)
+    both = sum(trial.end != "evidence" for trial in trials)
     write(
         "gate.md",
         [
