@@ -230,7 +230,7 @@ def test_a_damaged_cache_is_made_again_with_the_same_numbers(tmp_path):
                 assert np.array_equal(again.samples[case].image, sample.image)
                 assert np.array_equal(again.samples[case].own_target(), sample.own_target())
     sample = first.samples["c1"]
-    replace(sample.file, sample.file.read_bytes()[:-9])
+    replace(sample.target_file, sample.target_file.read_bytes()[:-9])
     with pytest.raises(UserError, match="damaged: delete it"):
         sample.own_target()
 

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from spineloss.data.cache import Cache
 from spineloss.data.dataset import Sample
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run, folder_name
@@ -26,7 +26,9 @@ def example():
     target[:, 1:3, 2:4, 2:4] = True
     prediction = target.clone()
     prediction[:, 1:3, 2:4, 4:7] = True
-    sample = Sample("a", torch.rand(1, 4, 6, 9), target.byte(), (2.0, 1.0, 1.0), Path("absent"))
+    cache = Cache()
+    cache.write("a", {"image": torch.rand(1, 4, 6, 9), "target": target.byte()})
+    sample = Sample("a", (2.0, 1.0, 1.0), cache.path("a"), cache.path("a"))
     return Example(sample, prediction, target, (2.0, 1.0, 1.0))
 
 

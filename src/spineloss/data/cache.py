@@ -1,8 +1,9 @@
-"""Preprocessed cases and data reports on disk, verified when read, so that a second run reads no original."""
+"""Preprocessed cases and data reports on disk, verified and mapped, so that a second run reads no original."""
 
 import dataclasses
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ class Cache:
         return self.folder / "cases" / f"{key}.safetensors"
 
     def read(self, key: str, *names: str) -> dict[str, torch.Tensor] | None:
-        """The named tensors of a key; none if one is absent or damaged."""
+        """The named tensors of a key, mapped; none if one is absent or damaged."""
         try:
-            return _read_verified(self.path(key), *names)
+            return _map_verified(self.path(key), *names)
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
 
@@ -71,26 +72,33 @@ class Cache:
         write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
 
 
-def read_tensor(path: Path, name: str) -> torch.Tensor:
-    """One tensor of a kept file, verified, leaving the others unread.
+def map_tensor(path: Path, name: str) -> torch.Tensor:
+    """One tensor of a kept file, mapped: what is looked at is read, and memory is free again with the tensor.
+
+    Its digest is compared the first time that this process looks at the file.
 
     Raises:
         UserError: the file is absent or damaged.
     """
     try:
-        return _read_verified(path, name)[name]
+        return _map_verified(path, name)[name]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged: delete it; the same command makes it again.") from error
 
 
-def _read_verified(path: Path, *names: str) -> dict[str, torch.Tensor]:
+def _map_verified(path: Path, *names: str) -> dict[str, torch.Tensor]:
+    for name in names:
+        _verify(path, name, tuple(_stamp_of_file(path)))
     with safe_open(path, framework="pt") as file:
-        digests = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in names}
-    for name, tensor in tensors.items():
-        if digests[name] != _digest(path.stem, name, tensor):
+        return {name: file.get_tensor(name) for name in names}
+
+
+@cache
+def _verify(path: Path, name: str, stamp: tuple[Any, ...]) -> None:
+    """Compare a tensor with its digest, once for each state (stamp) of its file."""
+    with safe_open(path, framework="pt") as file:
+        if (file.metadata() or {})[name] != _digest(path.stem, name, file.get_tensor(name)):
             raise ValueError(f"{name} is damaged")
-    return tensors
 
 
 def _digest(key: str, name: str, tensor: torch.Tensor) -> str:

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from spineloss.data import preprocessing, volumes
-from spineloss.data.cache import Cache, key_of, read_tensor
+from spineloss.data.cache import Cache, key_of, map_tensor
 from spineloss.data.cases import Case, Layout, read_case
 from spineloss.data.check import Report
 from spineloss.data.groups import group_cases
@@ -27,21 +27,34 @@ TARGET = ("target", "own_target", "spacing", "own_spacing")
 
 @dataclass(frozen=True)
 class Sample:
-    """One case on the network grid: image (1, *grid) float32, target (C, *grid) uint8, spacing (z, y, x) mm."""
+    """One case on the network grid, spacing (z, y, x) mm, and the files of the cache that hold it.
+
+    Each look maps a file anew and lets it go with the tensor: memory does not grow with the number of cases, and a
+    process that is handed a sample is handed two paths.
+    """
 
     case: str
-    image: torch.Tensor
-    target: torch.Tensor
     spacing: tuple[float, float, float]
-    file: Path
+    image_file: Path
+    target_file: Path
+
+    @property
+    def image(self) -> torch.Tensor:
+        """(1, *grid) float32."""
+        return map_tensor(self.image_file, "image")
+
+    @property
+    def target(self) -> torch.Tensor:
+        """(C, *grid) uint8."""
+        return map_tensor(self.target_file, "target")
 
     def own_target(self) -> torch.Tensor:
         """The target on the case's own grid: (C, Z, Y, X) uint8, oriented like the rest of the data."""
-        return read_tensor(self.file, "own_target")
+        return map_tensor(self.target_file, "own_target")
 
     def own_spacing(self) -> tuple[float, float, float]:
         """Spacing of the case's own grid, (z, y, x) mm."""
-        return tuple(read_tensor(self.file, "own_spacing").tolist())
+        return tuple(map_tensor(self.target_file, "own_spacing").tolist())
 
 
 @dataclass(frozen=True)
@@ -92,8 +105,8 @@ def prepare(
         digest = report.content[case.id]
         volume_key = key_of([digest, grid, orientation])
         target_key = key_of([digest, grid, orientation, chosen, target])
-        image, targets = cache.read(volume_key, "image"), cache.read(target_key, *TARGET)
-        if image is None or targets is None:
+        targets = cache.read(target_key, *TARGET)
+        if targets is None or cache.read(volume_key, "image") is None:
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
             volume = cache.read(volume_key, *VOLUME)
             if volume is None:
@@ -101,9 +114,8 @@ def prepare(
                 cache.write(volume_key, volume)
             targets = _targets(volume, grid, chosen, target)
             cache.write(target_key, targets)
-            image = volume
         spacing = tuple(targets["spacing"].tolist())
-        samples[case.id] = Sample(case.id, image["image"], targets["target"], spacing, cache.path(target_key))
+        samples[case.id] = Sample(case.id, spacing, cache.path(volume_key), cache.path(target_key))
     names = ("all",) if target == "merged" else tuple(str(label) for label in chosen)
     content = "\n".join(f"{case} {report.content[case]}" for case in sorted(samples))
     declared = {case.id: case.group for case in kept if case.group}
