@@ -36,7 +36,7 @@ INSIDE = {
         {"dicom", "metaimage", "nifti", "nrrd"},
         {"volumes"},
         {"cases", "phantom"},
-        {"manifest", "nnunet_layout"},
+        {"labelling", "manifest", "nnunet_layout"},
         {"layouts"},
         {"check"},
         {"cache"},

@@ -180,7 +180,7 @@ def test_what_is_no_data_is_told(content, tmp_path):
 def test_the_real_lumbar_volumes_are_clean_and_keep_their_volume(lumbar):
     import torch
 
-    from spineloss.data.preprocessing import channels_of, resize_mask
+    from spineloss.data.preprocessing import resize_labels, resize_mask
 
     report = check(find_cases(lumbar))
     assert (len(report.rows), report.problems) == (30, [])
@@ -188,10 +188,15 @@ def test_the_real_lumbar_volumes_are_clean_and_keep_their_volume(lumbar):
     assert volumes.slices_first(geometries) == "PIL"
     for case in find_cases(lumbar).cases[:6]:
         _, labels = read_case(case, "PIL")
-        mask = torch.from_numpy(channels_of(volumes.array_of(labels), [1, 2, 3, 4, 5], "merged"))
+        label_map = torch.from_numpy(volumes.array_of(labels))[None]
+        mask = label_map > 0
         for grid in ((16, 64, 64), (32, 224, 224)):
             share = resize_mask(mask, grid).float().mean() / mask.float().mean()
             assert share.item() == pytest.approx(1, abs=0.02)
+            resized = resize_labels(label_map, grid)
+            for label in range(1, 6):
+                share = (resized == label).float().mean() / (label_map == label).float().mean()
+                assert share.item() == pytest.approx(1, abs=0.02)
 
 
 def test_the_real_hippocampus_volumes_are_clean(hippocampus):

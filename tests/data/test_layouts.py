@@ -209,7 +209,7 @@ def test_each_volume_is_read_once_from_file_to_sample(tmp_path, monkeypatch):
     assert sorted(path.name for path in count) == ["c1.mha", "c1.mha", "c2.mha", "c2.mha"]
     again = prepared(tmp_path)
     other = prepared(tmp_path, target="per-label")
-    assert len(count) == 4 and other.channels == ("1", "2")
+    assert len(count) == 4 and other.labelling.names == ["1", "2"]
     assert np.array_equal(first.samples["c1"].image, again.samples["c1"].image)
 
 

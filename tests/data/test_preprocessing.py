@@ -58,7 +58,32 @@ def test_resize_mask_keeps_empty_empty_and_specks_alive():
     assert preprocessing.resize_mask(mask, (16, 16, 16)).sum(dim=(1, 2, 3)).tolist() == [0, 1]
 
 
-def test_channels_of_labels():
-    label_map = np.array([[[0, 1, 2, 5]]])
-    assert preprocessing.channels_of(label_map, [1, 5], "merged").astype(int).tolist() == [[[[0, 1, 0, 1]]]]
-    assert preprocessing.channels_of(label_map, [1, 5], "per-label").shape == (2, 1, 1, 4)
+def touching():
+    """A ball of two halves with a core, each a label, (1, 39, 60, 60), and their volumes in voxels."""
+    z, y, x = np.ogrid[:39, :60, :60]
+    ball = ((z - 20) / 12) ** 2 + ((y - 30) / 18) ** 2 + ((x - 25) / 15) ** 2
+    labels = np.where(ball < 1, np.where(y < 26, 1, 2), 0)
+    labels[ball < 0.1] = 3
+    return torch.from_numpy(labels.astype(np.uint8))[None], np.bincount(labels.ravel())
+
+
+@pytest.mark.parametrize("grid", [(16, 64, 64), (32, 32, 32), (32, 224, 224), (48, 16, 80)])
+def test_resize_labels_keeps_the_volume_of_each_and_stays_near_the_likeliest(grid):
+    labels, volumes = touching()
+    resized = preprocessing.resize_labels(labels, grid)
+    wanted = volumes / volumes.sum() * np.prod(grid)
+    np.testing.assert_allclose(np.bincount(resized.flatten())[1:], wanted[1:], atol=0.5)
+    shares = torch.stack([(labels[0] == label).float() for label in range(4)])
+    likeliest = preprocessing.resize_image(shares, grid).argmax(0)
+    for label in (1, 2, 3):
+        mine, theirs = resized[0] == label, likeliest == label
+        assert 2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()) > 0.85
+
+
+def test_resize_labels_loses_no_speck_and_invents_none():
+    labels = torch.full((1, 32, 64, 64), 7, dtype=torch.uint8)
+    labels[0, :, :, :32] = 0
+    labels[0, 5, 5, 50] = 2
+    resized = preprocessing.resize_labels(labels, (16, 16, 16))
+    assert (resized == 2).nonzero().tolist() == [[0, 2, 1, 12]]
+    assert (resized == 7).sum() == 16**3 / 2 - 1 and not resized[..., :8].any()

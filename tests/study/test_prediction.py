@@ -3,6 +3,7 @@ import pytest
 import SimpleITK as sitk
 
 from ellipsoids import ellipsoids
+from spineloss.data.labelling import Labelling, Structure
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
 from spineloss.study.engine import run_study
@@ -117,7 +118,7 @@ def test_images_in_memory_pass_the_checks_of_files(study, tmp_path):
 def test_labels_of_any_size_are_written(study, tmp_path):
     predictor = Predictor(find_runs(study))
     for label, kind in ((255, np.uint8), (1024, np.uint16), (70000, np.uint32)):
-        predictor.channels = [str(label)]
+        predictor.labelling = Labelling("per-label", (Structure(str(label), (label,), label),))
         new_volume(tmp_path / "v.nii.gz")
         (done,) = predict(predictor, [tmp_path / "v.nii.gz"], tmp_path / "out")
         written = sitk.GetArrayFromImage(sitk.ReadImage(done.mask))

@@ -8,6 +8,7 @@ import torch
 
 from spineloss.data import augmentation
 from spineloss.data.dataset import Sample
+from spineloss.data.labelling import Labelling
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.seeding import generator
 
@@ -24,11 +25,24 @@ class Augment:
 
 @dataclass(frozen=True)
 class Target:
-    """What a loss compares with: (N, C, *grid) masks, (N, 3) spacing in mm, the distance maps needed, by unit."""
+    """What a loss compares with: masks, (N, 3) spacing in mm, the distance maps needed, by unit.
+
+    Masks are volumes (N, C, *grid), or numbers of exclusive classes (N, 1, *grid); maps are (N, outputs, *grid).
+    """
 
     mask: torch.Tensor
     spacing: torch.Tensor
     maps: Mapping[Unit, torch.Tensor]
+
+    @classmethod
+    def of(
+        cls, targets: Sequence[torch.Tensor], spacing: torch.Tensor, needs: frozenset[Unit], labelling: Labelling
+    ) -> "Target":
+        """That of samples' targets (C, *grid), with the distance maps that a loss needs."""
+        mask = torch.stack(list(targets))
+        volumes = labelling.volumes(mask) if needs else mask
+        maps = {unit: signed_distance_maps(volumes, spacing if unit == "mm" else None) for unit in needs}
+        return cls(mask if labelling.exclusive else mask.float(), spacing, maps)
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":
         """The same with every tensor changed alike."""
@@ -74,6 +88,7 @@ def training_batches(
     size: int,
     augment: Augment,
     needs: frozenset[Unit],
+    labelling: Labelling,
     key: tuple[int, int, int],
 ) -> Iterator[Batch]:
     """One epoch of batches; every draw is a function of `key` and the case.
@@ -83,12 +98,13 @@ def training_batches(
         size: cases a batch; the last batch may be smaller.
         augment: probabilities.
         needs: units of the signed distance maps that the loss needs; they are made after augmentation.
+        labelling: what the targets mean.
         key: (seed, fold, epoch).
     """
     order = generator(*key, "order").permutation(len(samples))
     for start in range(0, len(samples), size):
         chosen = [samples[index] for index in order[start : start + size]]
-        yield _mix(_collate(chosen, augment, needs, key), augment, key, chosen[0].case)
+        yield _mix(_collate(chosen, augment, needs, labelling, key), augment, key, chosen[0].case)
 
 
 def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
@@ -102,20 +118,22 @@ def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
 
 
 def _collate(
-    samples: Sequence[Sample], augment: Augment, needs: frozenset[Unit], key: tuple[int, int, int]
+    samples: Sequence[Sample],
+    augment: Augment,
+    needs: frozenset[Unit],
+    labelling: Labelling,
+    key: tuple[int, int, int],
 ) -> tuple[torch.Tensor, Target]:
-    images, masks = [], []
+    images, targets = [], []
     for sample in samples:
         random = generator(*key, sample.case)
         affine = augmentation.draw_affine(random, augment.affine)
         noise = augmentation.draw_noise(random, augment.noise)
-        image, mask = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
+        image, target = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
         images.append(image)
-        masks.append(mask)
-    mask = torch.stack(masks).float()
+        targets.append(target)
     spacing = torch.tensor([sample.spacing for sample in samples])
-    maps = {unit: signed_distance_maps(mask, spacing if unit == "mm" else None) for unit in needs}
-    return torch.stack(images), Target(mask, spacing, maps)
+    return torch.stack(images), Target.of(targets, spacing, needs, labelling)
 
 
 def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str) -> Batch:

@@ -16,6 +16,7 @@ from spineloss.data.cache import Cache, key_of, map_tensor
 from spineloss.data.cases import Case, Layout, read_case
 from spineloss.data.check import Report
 from spineloss.data.groups import group_cases
+from spineloss.data.labelling import Kind, Labelling, labelling_of
 from spineloss.data.layouts import find_cases
 from spineloss.data.preprocessing import Grid
 from spineloss.errors import UserError
@@ -30,7 +31,7 @@ class Sample:
     """One case on the network grid, spacing (z, y, x) mm, and the files of the cache that hold it.
 
     Each look maps a file anew and lets it go with the tensor: memory does not grow with the number of cases, and a
-    process that is handed a sample is handed two paths.
+    process that is handed a sample is handed two paths. What the target's numbers mean is the data set's `Labelling`.
     """
 
     case: str
@@ -59,11 +60,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples by case id, the group (patient) of each, target channels, common orientation, a digest of it all."""
+    """Samples by case id, the group (patient) of each, their labelling, common orientation, a digest of it all."""
 
     samples: dict[str, Sample]
     groups: dict[str, str]
-    channels: tuple[str, ...]
+    labelling: Labelling
     orientation: str
     digest: str
 
@@ -73,7 +74,7 @@ def prepare(
     *,
     grid: Grid,
     labels: str | Sequence[int],
-    target: str,
+    target: Kind,
     leave_out: Sequence[str],
     groups: str = "auto",
     cache: Cache,
@@ -85,7 +86,7 @@ def prepare(
         source: folder of volumes, or a CSV manifest.
         grid: (Z, Y, X) voxels of the network's input.
         labels: `all`, or the chosen ones.
-        target: `merged` or `per-label`.
+        target: how labels become targets; see `Labelling`.
         leave_out: ids of cases to leave out, whatever is wrong with them.
         groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
         cache: where prepared cases are kept.
@@ -100,6 +101,7 @@ def prepare(
     report, orientation = _look(layout, kept, grid, cache)
     _refuse_problems(report, leave_out, source)
     chosen = _chosen_labels(report, kept, labels, source)
+    labelling = labelling_of(target, chosen)
     samples = {}
     for number, case in enumerate(kept, start=1):
         digest = report.content[case.id]
@@ -112,17 +114,16 @@ def prepare(
             if volume is None:
                 volume = _on_grid(*read_case(case, orientation), grid)
                 cache.write(volume_key, volume)
-            targets = _targets(volume, grid, chosen, target)
+            targets = _targets(volume, grid, labelling)
             cache.write(target_key, targets)
         spacing = tuple(targets["spacing"].tolist())
         samples[case.id] = Sample(case.id, spacing, cache.path(volume_key), cache.path(target_key))
-    names = ("all",) if target == "merged" else tuple(str(label) for label in chosen)
     content = "\n".join(f"{case} {report.content[case]}" for case in sorted(samples))
     declared = {case.id: case.group for case in kept if case.group}
     return Dataset(
         samples,
         group_cases(samples, declared, groups),
-        names,
+        labelling,
         orientation,
         hashlib.sha256(content.encode()).hexdigest(),
     )
@@ -209,13 +210,11 @@ def _on_grid(image: sitk.Image, labels: sitk.Image, grid: Grid) -> dict[str, tor
     }
 
 
-def _targets(
-    volume: dict[str, torch.Tensor], grid: Grid, labels: Sequence[int], target: str
-) -> dict[str, torch.Tensor]:
-    own = torch.from_numpy(preprocessing.channels_of(volume["own_labels"].numpy(), labels, target))
+def _targets(volume: dict[str, torch.Tensor], grid: Grid, labelling: Labelling) -> dict[str, torch.Tensor]:
+    own = labelling.target_of(volume["own_labels"].numpy())
     return {
-        "target": preprocessing.resize_mask(own, grid),
-        "own_target": own.to(torch.uint8),
+        "target": labelling.resized(own, grid),
+        "own_target": own,
         "spacing": volume["spacing"],
         "own_spacing": volume["own_spacing"],
     }

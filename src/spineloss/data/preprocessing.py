@@ -1,13 +1,13 @@
 """From a volume to the network grid: intensities (Sec. 6.3 of the thesis), images, masks, probabilities back."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 Grid = tuple[int, int, int]
+IGNORED = 255  # in a target: nobody annotated the voxel
 
 
 def normalise(image: np.ndarray) -> np.ndarray:
@@ -34,32 +34,13 @@ def rescale(image: np.ndarray) -> np.ndarray:
     return (np.clip(image, low, high).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
 
 
-def channels_of(label_map: np.ndarray, labels: Sequence[int], target: str) -> np.ndarray:
-    """Boolean target channels: one for all labels (`merged`) or one a label (`per-label`).
-
-    Args:
-        label_map: (Z, Y, X) integers.
-        labels: the chosen labels.
-        target: `merged` or `per-label`.
-
-    Returns:
-        (C, Z, Y, X) booleans.
-
-    >>> channels_of(np.array([[[0, 1, 2]]]), [1, 2], "merged").astype(int).tolist()
-    [[[[0, 1, 1]]]]
-    """
-    if target == "merged":
-        return np.isin(label_map, labels)[None]
-    return np.stack([label_map == label for label in labels])
-
-
 def resize_image(image: torch.Tensor, grid: Grid) -> torch.Tensor:
     """Trilinear interpolation of (C, Z, Y, X) values to (C, *grid); voxel centres stay aligned."""
     return functional.interpolate(image[None], size=grid, mode="trilinear", align_corners=False)[0]
 
 
 def resize_mask(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Interpolate boolean channels so that each keeps its physical volume.
+    """Resample channels of 0 and 1, each alone, so that each keeps its physical volume.
 
     The occupancy of each grid voxel is averaged (where the grid is coarser) or interpolated (where it is
     finer), and the fullest voxels are kept, as many as hold the volume. A fixed threshold would shrink thin
@@ -72,13 +53,51 @@ def resize_mask(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
     Returns:
         (C, *grid) uint8, within half a voxel of the original volume; a channel that is not empty keeps a voxel.
     """
-    coarse = tuple(min(size, wanted) for size, wanted in zip(mask.shape[1:], grid, strict=True))
-    occupancy = functional.adaptive_avg_pool3d(mask[None].float(), coarse)
-    occupancy = functional.interpolate(occupancy, size=grid, mode="trilinear", align_corners=False)[0]
-    ratio = math.prod(grid) / math.prod(mask.shape[1:])
-    resized = torch.zeros(mask.shape[0], math.prod(grid), dtype=torch.uint8)
-    for channel, (values, voxels) in enumerate(zip(occupancy.flatten(1), mask.flatten(1).sum(1), strict=True)):
-        kept = max(round(int(voxels) * ratio), int(voxels > 0))
-        # A stable sort decides ties the same way on every machine.
-        resized[channel, values.argsort(descending=True, stable=True)[:kept]] = 1
-    return resized.view(-1, *grid)
+    resized = torch.zeros(len(mask), *grid, dtype=torch.uint8)
+    for channel, own in zip(resized, mask.bool(), strict=True):
+        channel.view(-1)[_fullest(_occupancy(own, grid).flatten(), _voxels(own, grid))] = 1
+    return resized
+
+
+def resize_labels(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Resample a map of exclusive labels so that each keeps its physical volume, and none overlaps another.
+
+    As `resize_mask`, label by label, the smallest first: a label takes its fullest voxels of those that are left,
+    so that a small one is not lost beside a large one.
+
+    Args:
+        labels: (1, Z, Y, X) integers, 0 for the background.
+        grid: (Z, Y, X) voxels.
+
+    Returns:
+        (1, *grid) of the same type; the background is what no label takes.
+    """
+    present, counts = labels[labels != 0].unique(return_counts=True)
+    resized = torch.zeros(1, *grid, dtype=labels.dtype)
+    free = torch.ones(grid)
+    for label in present[counts.argsort(stable=True)]:
+        own = labels[0] == label
+        chosen = _fullest((_occupancy(own, grid) * free).flatten(), _voxels(own, grid))
+        resized.view(-1)[chosen] = label
+        free.view(-1)[chosen] = 0
+    return resized
+
+
+def _occupancy(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The share of each voxel of the grid that a (Z, Y, X) mask fills."""
+    coarse = tuple(min(size, wanted) for size, wanted in zip(mask.shape, grid, strict=True))
+    occupancy = functional.adaptive_avg_pool3d(mask[None, None].float(), coarse)
+    return functional.interpolate(occupancy, size=grid, mode="trilinear", align_corners=False)[0, 0]
+
+
+def _voxels(mask: torch.Tensor, grid: Grid) -> int:
+    """How many voxels of the grid hold the volume of a mask; at least one if it is not empty."""
+    voxels = int(mask.sum())
+    return max(round(voxels * (math.prod(grid) / mask.numel())), int(voxels > 0))
+
+
+def _fullest(occupancy: torch.Tensor, count: int) -> torch.Tensor:
+    """The places of the fullest voxels of a flat volume; none is empty."""
+    (filled,) = occupancy.nonzero(as_tuple=True)
+    # A stable sort decides ties the same way on every machine.
+    return filled[occupancy[filled].argsort(descending=True, stable=True)[:count]]

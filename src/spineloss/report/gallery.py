@@ -66,7 +66,7 @@ class Gallery:
                 case,
                 image,
                 volumes.array_of(image).astype(np.float32),
-                self.data.samples[case].own_target().bool().any(0).numpy(),
+                self.data.labelling.masks(self.data.samples[case].own_target()).any(0).numpy(),
                 volumes.spacing_of(image),
             )
         return self._scans[case]
@@ -88,7 +88,7 @@ class Gallery:
             if (method, fold) not in self._predictors:
                 self._predictors[method, fold] = Predictor([Run.of(self.content.folder, method, fold)])
             probabilities = self._predictors[method, fold].probabilities(self.scan(case).image)
-            self._masks[method, case] = (probabilities > 0.5).any(0).numpy()
+            self._masks[method, case] = self.data.labelling.decide(probabilities).any(0).numpy()
         return self._masks[method, case]
 
     def predicts(self, method: str, case: str) -> bool:

@@ -164,7 +164,7 @@ def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
     truth, image, spacing = scan.truth[scan.slice], scan.intensities[scan.slice], scan.spacing[1:]
     if content.study.metrics_grid == "network":
         sample = gallery.data.samples[case]
-        target = sample.target.bool().any(0).numpy()
+        target = gallery.data.labelling.masks(sample.target).any(0).numpy()
         where = int(target.sum(axis=(1, 2)).argmax())
         truth, image, spacing = target[where], sample.image[0, where].numpy(), sample.spacing[1:]
     rows = {
@@ -237,7 +237,7 @@ def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
         f"noise of {noise.std:.2f} standard deviations": changed(None, noise),
         f"MixUp, {100 * share:.0f} % of it": share * sample.image + (1 - share) * partner.image,
     }
-    where = widest_slice(sample.target)
+    where = widest_slice(gallery.data.labelling.masks(sample.target))
     return {
         caption: slices.plain(image[0, where].numpy(), sample.spacing[1:], PICTURE)
         for caption, image in images.items()

@@ -74,6 +74,7 @@ class DoneRecord(TypedDict):
     signature: str
     specification: dict[str, Any]
     channels: list[str]
+    labelling: NotRequired[dict[str, Any]]
     orientation: str
     started: float
     timing: Timing

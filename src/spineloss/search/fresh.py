@@ -8,6 +8,7 @@ from typing import Any
 from spineloss import networks
 from spineloss.data.batches import Augment, Batch, training_batches
 from spineloss.data.dataset import Sample
+from spineloss.data.labelling import Labelling, Structure
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.loop import Training, TrainingSettings
@@ -16,6 +17,7 @@ from spineloss.training.schedule import scaled_rate
 from spineloss.training.validation import validate
 
 AUGMENT = Augment(affine=0.3, noise=0.2, mixup=1.0, mixup_alpha=0.2)  # Table A.6
+MERGED = Labelling("merged", (Structure("all", (), 1),))  # searches learn on all labels as one
 TOLERANCE = 2.0  # mm, of the surface Dice that validation measures too
 
 
@@ -69,15 +71,17 @@ class Budget:
         key = (self.seed, number)
 
         def batches(epoch: int) -> Iterable[Batch]:
-            return training_batches(training, size=self.batch, augment=AUGMENT, needs=needs, key=(*key, epoch))
+            return training_batches(
+                training, size=self.batch, augment=AUGMENT, needs=needs, labelling=MERGED, key=(*key, epoch)
+            )
 
         return Training(
-            networks.build("unet", self.width, 1, self.grid, seed_of(*key, "weights")),
+            networks.build("unet", self.width, MERGED.outputs, self.grid, seed_of(*key, "weights")),
             loss,
             TrainingSettings(self.epochs, self.learning_rate, self.epochs, None, key),
             batches=batches,
             validate=lambda trained: validate(
-                trained, validation, ["all"], grid="network", tolerance=TOLERANCE, device=precision.device
+                trained, validation, MERGED, grid="network", tolerance=TOLERANCE, device=precision.device
             ),
             precision=precision,
         )

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 
 from spineloss.data.phantom import make_case
-from spineloss.data.preprocessing import channels_of, resize_mask
+from spineloss.data.preprocessing import resize_mask
 from spineloss.grammar import Formula
 from spineloss.learned.formula import OPERATORS, Evolved
 from spineloss.seeding import seed_of
@@ -166,8 +166,7 @@ def phantom_masks(count: int = 2, grid: tuple[int, int, int] = (8, 32, 32)) -> t
     masks = []
     for case in range(count):
         _, labels = make_case("lumbar", seed=0, case=case, shape=shape)
-        own = torch.from_numpy(channels_of(labels, sorted(set(labels.flat) - {0}), "merged"))
-        masks.append(resize_mask(own, grid))
+        masks.append(resize_mask(torch.from_numpy(labels > 0)[None], grid))
     return torch.stack(masks).float()
 
 

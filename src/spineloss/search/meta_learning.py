@@ -124,7 +124,6 @@ class _Search:
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self.channels = data.channels
         self.training: list[Sample] = [data.samples[case] for case in training]
         self.validation: list[Sample] = [data.samples[case] for case in validation]
         self.objective = parse(settings.objective)

@@ -117,7 +117,7 @@ def _folds(study: Study, data: Dataset, folder: Path) -> list[list[str]]:
     wanted: Folds = {
         "seed": study.seed,
         "data": data.digest,
-        "channels": list(data.channels),
+        "channels": data.labelling.names,
         "orientation": data.orientation,
         "groups": data.groups,
         "folds": _validation_cases(study, data),

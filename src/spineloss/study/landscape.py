@@ -9,16 +9,17 @@ from torch.func import functional_call
 
 from spineloss.data.batches import Target
 from spineloss.data.dataset import Sample
+from spineloss.data.labelling import Labelling
 from spineloss.errors import UserError
 from spineloss.figures.landscape_plot import draw_landscape
 from spineloss.files import write_atomically
-from spineloss.kernels.distance_transform import signed_distance_maps
 from spineloss.losses import Loss
 from spineloss.results.study_folder import read_folds
 from spineloss.results.surface import Tensors, direction, filters_of, surface
 from spineloss.seeding import seed_of
 from spineloss.study.prediction import Predictor, find_runs
 from spineloss.study.preparation import prepare_again
+from spineloss.study.recipe import convention
 from spineloss.study.settings import load
 from spineloss.text import parse
 
@@ -55,13 +56,13 @@ def write_landscape(
     cases = [data.samples[case] for case in read_folds(folder)["folds"][record["fold"]]]
     predictor = Predictor([run])
     (network,) = predictor.networks
-    losses = {spec: parse(spec).to(predictor.device) for spec in specs} or {
-        record["loss"]: parse(record["loss"], folder).to(predictor.device)
-    }
+    texts = {spec: parse(spec) for spec in specs} or {record["loss"]: parse(record["loss"], folder)}
+    reading = convention(data.labelling)
+    losses = {text: loss.under(reading).to(predictor.device) for text, loss in texts.items()}
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
-    evaluate = _evaluation(network, losses, cases, study.batch, predictor.device)
+    evaluate = _evaluation(network, losses, cases, data.labelling, study.batch, predictor.device)
     rows = []
     for row in surface(evaluate, weights, (first, second), points=points, span=span):
         rows.append(row)
@@ -78,11 +79,21 @@ def write_landscape(
 
 
 def _evaluation(
-    network: torch.nn.Module, losses: Mapping[str, Loss], cases: Sequence[Sample], size: int, device: torch.device
+    network: torch.nn.Module,
+    losses: Mapping[str, Loss],
+    cases: Sequence[Sample],
+    labelling: Labelling,
+    size: int,
+    device: torch.device,
 ) -> Callable[[Tensors], dict[str, float]]:
     needs = frozenset().union(*(loss.needs for loss in losses.values()))
     images = torch.stack([sample.image for sample in cases]).to(device).split(size)
-    targets = [_target(sample, needs, device) for sample in cases]
+    targets = [
+        Target.of([sample.target], torch.tensor([sample.spacing]), needs, labelling).each(
+            lambda tensor: tensor.to(device)
+        )
+        for sample in cases
+    ]
 
     @torch.no_grad()
     def evaluate(weights: Tensors) -> dict[str, float]:
@@ -98,9 +109,3 @@ def _evaluation(
         }
 
     return evaluate
-
-
-def _target(sample: Sample, needs: frozenset, device: torch.device) -> Target:
-    mask, spacing = sample.target[None].float(), torch.tensor([sample.spacing])
-    maps = {unit: signed_distance_maps(mask, spacing if unit == "mm" else None) for unit in needs}
-    return Target(mask, spacing, maps).each(lambda tensor: tensor.to(device))

@@ -13,6 +13,7 @@ from torch import nn
 
 from spineloss import networks
 from spineloss.data import volumes
+from spineloss.data.labelling import Labelling, labelling_of
 from spineloss.data.preprocessing import normalise, resize_image
 from spineloss.errors import UserError
 from spineloss.results.records import read_records
@@ -36,12 +37,12 @@ class Predictor:
         self.method: str = record["method"]
         self.grid: tuple[int, int, int] = tuple(settings["grid"])
         self.orientation: str = record["orientation"]
-        self.channels: list[str] = record["channels"]
+        self.labelling = _labelling(record)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.networks = [self._load(run, settings) for run in runs]
 
     def _load(self, run: Run, settings: dict) -> nn.Module:
-        trained = networks.build(settings["network"], settings["width"], len(self.channels), self.grid, seed=0)
+        trained = networks.build(settings["network"], settings["width"], self.labelling.outputs, self.grid, seed=0)
         try:
             trained.load_state_dict(run.network())
         except RuntimeError as error:
@@ -49,11 +50,12 @@ class Predictor:
         return trained.to(self.device).eval()
 
     def probabilities(self, image: sitk.Image) -> torch.Tensor:
-        """Probabilities (C, Z, Y, X) of an image in the study's orientation, on the image's own grid."""
+        """Probabilities (outputs, Z, Y, X) of an image in the study's orientation, on the image's own grid."""
         array = volumes.array_of(image)
         resized = resize_image(torch.from_numpy(normalise(array))[None], self.grid)[None].to(self.device)
         with torch.no_grad():
-            mean = torch.stack([trained(resized)[0].float().sigmoid() for trained in self.networks]).mean(0)
+            each = [self.labelling.probabilities(trained(resized))[0] for trained in self.networks]
+            mean = torch.stack(each).mean(0)
         return resize_image(mean.cpu(), array.shape)
 
     def mask(self, image: sitk.Image | Path | str) -> sitk.Image:
@@ -69,16 +71,17 @@ class Predictor:
         image = volumes.check_image(image, name) if isinstance(image, sitk.Image) else volumes.read(Path(image))
         volumes.refuse_not_finite(volumes.array_of(image), name)
         oriented = volumes.orient(image, self.orientation)
-        mask = sitk.GetImageFromArray(self._label_map(self.probabilities(oriented)))
+        mask = sitk.GetImageFromArray(self.labelling.label_map(self.probabilities(oriented)))
         mask.CopyInformation(oriented)
         return volumes.restore(mask, image)
 
-    def _label_map(self, probabilities: torch.Tensor) -> np.ndarray:
-        """The likeliest label of each voxel, in the smallest type that holds the labels."""
-        values = torch.tensor([1 if name == "all" else int(name) for name in self.channels])
-        highest, channel = probabilities.max(dim=0)
-        label_map = torch.where(highest > 0.5, values[channel], torch.zeros((), dtype=values.dtype)).numpy()
-        return label_map.astype(np.min_scalar_type(int(values.max())))
+
+def _labelling(record: dict) -> Labelling:
+    """That of a run; those trained before it was on record name their labels alone."""
+    if "labelling" in record:
+        return Labelling.from_plain(record["labelling"])
+    labels = [int(name) for name in record["channels"] if name != "all"]
+    return labelling_of(record["specification"]["target"], labels)
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,10 @@ def find_runs(source: Path, method: str | None = None) -> list[Run]:
 
 
 def _best(records: Sequence) -> str:
-    label = "mean" if any(row.label == "mean" for row in summarise(records, "last")) else "all"
-    rows = [row for row in summarise(records, "last") if row.metric == "dice" and row.label in (label, "all")]
-    return max(rows, key=lambda row: -1.0 if np.isnan(row.mean) else row.mean).method
+    rows = [row for row in summarise(records, "last") if row.metric == "dice"]
+    # The first of a method's summaries is the average over its labels.
+    firsts = {row.method: row for row in reversed(rows)}.values()
+    return max(firsts, key=lambda row: -1.0 if np.isnan(row.mean) else row.mean).method
 
 
 def predict(predictor: Predictor, inputs: Sequence[Path], output: Path) -> Iterator[Prediction | Failure]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spineloss import weighting
+from spineloss.data.labelling import Labelling
 from spineloss.losses import Compound, Loss, WeightedSum
+from spineloss.losses.convention import Convention
 from spineloss.results.run_folder import Run
 from spineloss.study.method import Trial
 from spineloss.text import parse
@@ -28,8 +30,24 @@ class Recipe:
         return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
 
 
+def convention(labelling: Labelling) -> Convention:
+    """How losses read the outputs and targets of a labelling.
+
+    The background of exclusive structures counts in cross-entropies alone: as in nnU-Net, overlaps and distances
+    are averaged over the structures.
+    """
+    return Convention(activation=labelling.activation, background=not labelling.exclusive)
+
+
 def recipe(
-    trial: Trial, adaptive: Run, *, epoch: int, run: int, key: tuple[int, int], folder: Path = Path()
+    trial: Trial,
+    adaptive: Run,
+    labelling: Labelling,
+    *,
+    epoch: int,
+    run: int,
+    key: tuple[int, int],
+    folder: Path = Path(),
 ) -> Recipe:
     """What a trial trains with.
 
@@ -40,12 +58,13 @@ def recipe(
     Args:
         trial: a method, or a control of one.
         adaptive: the finished run of the method itself on the same fold, which `needs_adaptive` trials read.
+        labelling: what targets and outputs mean.
         epoch: steps per epoch.
         run: steps of the run.
         key: (seed, fold).
         folder: where relative paths in the loss's text start.
     """
-    loss = parse(trial.method.loss, folder)
+    loss = parse(trial.method.loss, folder).under(convention(labelling))
     if trial.method.tuning is not None:
         return _tuned(trial, loss, adaptive)
     if trial.method.weighting is None:
@@ -79,4 +98,5 @@ def _average(weights: Sequence[Terms]) -> Terms:
 
 
 def _fixed(loss: WeightedSum, weights: Terms) -> Compound:
-    return Compound([(weights[name], term) for name, term in zip(loss.names, loss.losses, strict=True)])
+    terms = [(weights[name], term) for name, term in zip(loss.names, loss.losses, strict=True)]
+    return Compound(terms).under(loss.convention)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from spineloss.data.labelling import Kind
 from spineloss.errors import UserError
 from spineloss.study.method import CONTROLS, LearningRate, Method, Settings, Trial, learning_rate
 from spineloss.study.yaml_text import Place, read_yaml
@@ -48,8 +49,8 @@ class Study(Settings):
     """Finds the patient in a case id: a regular expression, or `auto`. No fold splits a patient."""
     labels: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
     """The labels that are segmented."""
-    target: Literal["merged", "per-label"] = "merged"
-    """`merged`: one channel, any of the labels; `per-label`: one channel per label."""
+    target: Kind = "merged"
+    """`merged`: any of the labels; `exclusive`: each, none overlapping (softmax); `per-label`: each by itself."""
     grid: tuple[Axis, Axis, Axis] = (32, 224, 224)
     """Voxels (Z, Y, X) that every case is resampled to, the coarsest axis first; multiples of 16."""
     network: str = "unet"

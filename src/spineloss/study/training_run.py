@@ -119,6 +119,7 @@ class Workshop:
         found = recipe(
             job.trial,
             adaptive,
+            self.data.labelling,
             epoch=steps,
             run=steps * self.study.epochs,
             key=self._key(job),
@@ -139,7 +140,8 @@ class Workshop:
             "candidates": [vars(candidate) for candidate in candidates],
             "signature": self._signature(job, found, rate),
             "specification": self.study.training(),
-            "channels": list(self.data.channels),
+            "channels": self.data.labelling.names,
+            "labelling": self.data.labelling.plain(),
             "orientation": self.data.orientation,
             "versions": _versions(),
             "device": _device_name(),
@@ -218,11 +220,11 @@ class Workshop:
         study, key = self.study, self._key(job)
         samples: list[Sample] = [self.data.samples[case] for case in train]
         held_out = [self.data.samples[case] for case in validation]
-        channels = self.data.channels
+        labelling = self.data.labelling
         # Of each run its own: float16 adapts its scale as it goes.
         precision = Precision.mixed(best_device())
         return Training(
-            networks.build(study.network, study.width, len(channels), study.grid, seed_of(*key, "weights")),
+            networks.build(study.network, study.width, labelling.outputs, study.grid, seed_of(*key, "weights")),
             found.loss,
             # Of a candidate only the last epoch is scored.
             TrainingSettings(
@@ -239,12 +241,13 @@ class Workshop:
                 size=study.batch,
                 augment=Augment(**study.augment.model_dump()),
                 needs=found.loss.needs,
+                labelling=labelling,
                 key=(*key, epoch),
             ),
             validate=lambda trained: validate(
                 trained,
                 held_out,
-                channels,
+                labelling,
                 grid=study.metrics_grid,
                 tolerance=study.tolerance,
                 device=precision.device,

@@ -1,4 +1,4 @@
-"""Metrics of a network on validation cases, in float32, one row per case and target channel."""
+"""Metrics of a network on validation cases, in float32, one row per case and structure."""
 
 import time
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from spineloss.data.dataset import Sample
+from spineloss.data.labelling import Labelling
 from spineloss.data.preprocessing import resize_image
 from spineloss.metrics import evaluate
 
 
 @dataclass(frozen=True)
 class Example:
-    """A case as it was scored: (C, Z, Y, X) booleans of prediction and target, and the spacing (z, y, x) in mm."""
+    """A case as it was scored: (structures, Z, Y, X) booleans of prediction and target, (z, y, x) spacing."""
 
     sample: Sample
     prediction: torch.Tensor
@@ -28,7 +29,7 @@ class Example:
 
     @property
     def picture(self) -> torch.Tensor:
-        """The prediction in that slice: (C, Y, X) booleans."""
+        """The prediction in that slice: (structures, Y, X) booleans."""
         return self.prediction[:, self.slice].clone()
 
     def image(self) -> torch.Tensor:
@@ -52,14 +53,14 @@ class Validation:
 
 
 def widest_slice(target: torch.Tensor) -> int:
-    """The slice of a (C, Z, Y, X) target that holds most of it."""
+    """The slice of (C, Z, Y, X) masks that holds most of them."""
     return int(target.sum(dim=(0, 2, 3)).argmax())
 
 
 def validate(
     network: nn.Module,
     samples: Sequence[Sample],
-    channels: Sequence[str],
+    labelling: Labelling,
     *,
     grid: str,
     tolerance: float,
@@ -68,9 +69,9 @@ def validate(
     """Score each case alone, so that no score depends on its neighbours.
 
     Args:
-        network: from (1, 1, *grid) images to (1, C, *grid) logits.
+        network: from (1, 1, *grid) images to (1, outputs, *grid) logits.
         samples: the validation cases.
-        channels: label names, one per target channel.
+        labelling: what targets and outputs mean.
         grid: `case` to bring the probabilities to the case's own voxels, `network` to stay, as the thesis did.
         tolerance: of the normalised surface Dice, mm.
         device: the network's.
@@ -82,16 +83,16 @@ def validate(
     for sample in samples:
         start = time.perf_counter()
         with torch.no_grad():
-            probabilities = network(sample.image[None].to(device))[0].float().sigmoid().cpu()
+            probabilities = labelling.probabilities(network(sample.image[None].to(device)))[0].cpu()
         forward += time.perf_counter() - start
         target, spacing = sample.target, sample.spacing
         if grid == "case":
             target, spacing = sample.own_target(), sample.own_spacing()
             probabilities = resize_image(probabilities, tuple(target.shape[1:]))
-        predictions = probabilities > 0.5
+        predictions, truths = labelling.decide(probabilities), labelling.masks(target)
         if not examples:
-            examples.append(Example(sample, predictions, target.bool(), spacing))
-        for label, prediction, truth in zip(channels, predictions, target.bool(), strict=True):
+            examples.append(Example(sample, predictions, truths, spacing))
+        for label, prediction, truth in zip(labelling.names, predictions, truths, strict=True):
             scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance)
             rows.append({"case": sample.case, "label": label, **scores})
     network.train()

@@ -1,0 +1,149 @@
+"""What a network tells apart: from label maps to targets, and from its outputs back to label maps."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from spineloss.data.preprocessing import IGNORED, Grid, resize_labels, resize_mask
+from spineloss.errors import UserError
+from spineloss.kernels.plain_sums import Activation, probabilities_of
+
+Kind = Literal["merged", "exclusive", "per-label"]
+MOST = IGNORED - 1  # structures whose numbers fit beside `IGNORED`
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is segmented: its name in tables, the labels it is made of, its value in a prediction's label map."""
+
+    name: str
+    labels: tuple[int, ...]
+    value: int
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How the labels of a data set are a network's targets, and its outputs labels again.
+
+    A target is (C, Z, Y, X) uint8, `IGNORED` where nobody annotated. Of exclusive structures C is 1 and a voxel
+    holds 0 for the background or 1, 2, ... for the structures in their order; of all others each structure has a
+    channel of 0 and 1, and they may overlap.
+
+    Args:
+        kind: `merged` into one structure, `exclusive`, or `per-label`, each on its own.
+        structures: in the order of the network's outputs.
+    """
+
+    kind: Kind
+    structures: tuple[Structure, ...]
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Labelling":
+        """That of `plain`, as JSON gives it back."""
+        structures = [Structure(**{**each, "labels": tuple(each["labels"])}) for each in plain["structures"]]
+        return cls(**{**plain, "structures": tuple(structures)})
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the structures."""
+        return [structure.name for structure in self.structures]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether each voxel belongs to one structure at most: outputs are a softmax, the background first."""
+        return self.kind == "exclusive"
+
+    @property
+    def activation(self) -> Activation:
+        """What makes probabilities of logits."""
+        return "softmax" if self.exclusive else "sigmoid"
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the logits."""
+        return len(self.structures) + self.exclusive
+
+    def target_of(self, label_map: np.ndarray) -> torch.Tensor:
+        """The target of a (Z, Y, X) label map on the same grid.
+
+        >>> pair = tuple(Structure(str(label), (label,), label) for label in (1, 7))
+        >>> label_map = np.array([[[0, 1, 7, 9]]])
+        >>> Labelling("exclusive", pair).target_of(label_map).tolist()
+        [[[[0, 1, 2, 0]]]]
+        >>> Labelling("per-label", pair).target_of(label_map).tolist()
+        [[[[0, 1, 0, 0]]], [[[0, 0, 1, 0]]]]
+        """
+        masks = [np.isin(label_map, structure.labels) for structure in self.structures]
+        if self.exclusive:
+            target = sum(number * mask.astype(np.uint8) for number, mask in enumerate(masks, 1))[None]
+        else:
+            target = np.stack(masks).astype(np.uint8)
+        return torch.from_numpy(target)
+
+    def resized(self, target: torch.Tensor, grid: Grid) -> torch.Tensor:
+        """The target on another grid; each structure keeps its volume."""
+        return resize_labels(target, grid) if self.exclusive else resize_mask(target, grid)
+
+    def masks(self, target: torch.Tensor) -> torch.Tensor:
+        """Where each structure is: (structures, Z, Y, X) booleans."""
+        return target == self._numbers(target) if self.exclusive else target == 1
+
+    def volumes(self, targets: torch.Tensor) -> torch.Tensor:
+        """A batch of targets (N, C, Z, Y, X) as booleans of the logits' shape, (N, outputs, Z, Y, X)."""
+        if not self.exclusive:
+            return targets == 1
+        return torch.cat([targets == 0, targets == self._numbers(targets)], dim=1)
+
+    def _numbers(self, target: torch.Tensor) -> torch.Tensor:
+        numbers = torch.arange(1, len(self.structures) + 1, dtype=target.dtype, device=target.device)
+        return numbers.view(-1, 1, 1, 1)
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Of logits (N, outputs, Z, Y, X), float32 at least."""
+        return probabilities_of(logits, self.activation)
+
+    def decide(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Where each structure is predicted, (structures, Z, Y, X) booleans, from (outputs, Z, Y, X)."""
+        if self.exclusive:
+            return self.masks(probabilities.argmax(0, keepdim=True))
+        return probabilities > 0.5
+
+    def label_map(self, probabilities: torch.Tensor) -> np.ndarray:
+        """The labels predicted by (outputs, Z, Y, X), in the smallest type that holds them.
+
+        Where structures that may overlap do, the likeliest is taken.
+        """
+        if self.exclusive:
+            number = probabilities.argmax(0)
+        else:
+            highest, channel = probabilities.max(0)
+            number = torch.where(highest > 0.5, channel + 1, 0)
+        values = np.array([0, *(structure.value for structure in self.structures)])
+        return values.astype(np.min_scalar_type(values.max()))[number.numpy()]
+
+
+def labelling_of(kind: Kind, labels: Sequence[int]) -> Labelling:
+    """How labels become a target of a kind.
+
+    Args:
+        kind: of the target.
+        labels: the chosen ones.
+
+    Raises:
+        UserError: there are too many.
+
+    >>> labelling_of("merged", [1, 2]).structures
+    (Structure(name='all', labels=(1, 2), value=1),)
+    """
+    if kind == "merged":
+        return Labelling(kind, (Structure("all", tuple(labels), 1),))
+    if len(labels) > MOST:
+        raise UserError(f"target: {kind} of {len(labels)} labels is too many: choose up to {MOST} with `labels`.")
+    return Labelling(kind, tuple(Structure(str(label), (label,), label) for label in labels))

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+
+from spineloss.data.labelling import Labelling, Structure, labelling_of
+from spineloss.errors import UserError
+
+LABEL_MAP = np.array([[[0, 1, 7], [1024, 7, 3]]])
+
+
+def test_a_target_of_each_kind_by_hand():
+    one = labelling_of("merged", [1, 7, 1024])
+    assert one.target_of(LABEL_MAP).tolist() == [[[[0, 1, 1], [1, 1, 0]]]] and one.names == ["all"]
+    each = labelling_of("per-label", [1, 1024])
+    assert each.target_of(LABEL_MAP).tolist() == [[[[0, 1, 0], [0, 0, 0]]], [[[0, 0, 0], [1, 0, 0]]]]
+    exclusive = labelling_of("exclusive", [1, 7, 1024])
+    assert exclusive.target_of(LABEL_MAP).tolist() == [[[[0, 1, 2], [3, 2, 0]]]]
+    assert (one.outputs, each.outputs, exclusive.outputs) == (1, 2, 4)
+
+
+@pytest.mark.parametrize("kind", ["merged", "per-label", "exclusive"])
+def test_a_sure_prediction_of_the_target_gives_the_labels_back(kind):
+    labelling = labelling_of(kind, [1, 7, 1024])
+    target = labelling.target_of(LABEL_MAP)
+    volumes = labelling.volumes(target[None])
+    assert volumes.shape == (1, labelling.outputs, 1, 2, 3)
+    probabilities = labelling.probabilities(40.0 * volumes - 20)[0]
+    assert torch.equal(labelling.decide(probabilities), labelling.masks(target))
+    found = labelling.label_map(probabilities)
+    kept = np.where(LABEL_MAP == 3, 0, LABEL_MAP)
+    assert np.array_equal(found, kept > 0 if kind == "merged" else kept)
+    assert found.dtype == (np.uint8 if kind == "merged" else np.uint16)
+
+
+def test_exclusive_structures_are_decided_among_each_other_and_the_background():
+    labelling = labelling_of("exclusive", [5, 9])
+    probabilities = torch.tensor([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3], [0.2, 0.3, 0.5]]).T.reshape(3, 1, 1, 3)
+    assert labelling.label_map(probabilities).tolist() == [[[0, 5, 9]]]
+
+
+def test_it_is_the_same_again_from_its_record():
+    labelling = labelling_of("exclusive", [1, 1024])
+    assert Labelling.from_plain(labelling.plain()) == labelling
+    assert labelling.structures[1] == Structure("1024", (1024,), 1024)
+
+
+def test_more_labels_than_numbers_are_refused():
+    with pytest.raises(UserError, match="254"):
+        labelling_of("exclusive", range(1, 256))

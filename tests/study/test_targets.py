@@ -1,0 +1,105 @@
+"""Studies of several structures: trained, tabled, looked at and predicted."""
+
+import csv
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.losses import DiceLoss
+
+from ellipsoids import ellipsoids
+from spineloss.data.batches import Target
+from spineloss.data.labelling import labelling_of
+from spineloss.report.content import read_content
+from spineloss.report.gallery import Gallery
+from spineloss.results.records import read_records
+from spineloss.results.run_folder import Run
+from spineloss.results.table import summarise
+from spineloss.study.engine import run_study
+from spineloss.study.landscape import write_landscape
+from spineloss.study.prediction import Predictor, find_runs
+from spineloss.study.recipe import convention
+from spineloss.study.settings import check
+from spineloss.text import parse
+
+SETTINGS = {"grid": [16, 32, 32], "width": 2, "folds": 2, "batch": 2, "epochs": 1}
+VALUES = np.array([0, 7, 1024])  # the labels of the ellipsoids
+METHODS = [
+    {"loss": "dice + cross_entropy", "learning_rate": [0.01, 0.02]},
+    {"loss": "dice + boundary", "name": "B", "weighting": "cov", "controls": True},
+    {"loss": "tversky", "name": "T", "tuning": "greedy(every=2, moves=single)"},
+    {"loss": "monai.losses.DiceCELoss(softmax=true, to_onehot_y=true)", "name": "MONAI's"},
+]
+
+
+def write_volumes(folder, cases=6):
+    for case in range(cases):
+        image, label_map = ellipsoids(case)
+        for kind, array in (("images", image), ("masks", VALUES[label_map].astype(np.uint16))):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), folder / kind / f"case-{case}.mha")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("targets")
+    settings = SETTINGS | {"data": write_volumes(folder / "volumes"), "target": "exclusive", "methods": METHODS}
+    list(run_study(check(settings, "test"), folder / "study", lambda line: None))
+    return folder / "study"
+
+
+def test_every_kind_of_method_trains_on_exclusive_structures(study):
+    records = read_records(study)
+    names = {record.method for record in records}
+    assert names == {
+        "dice + cross_entropy",
+        "B",
+        "B (uniform weights)",
+        "B (random weights)",
+        "B (average weights)",
+        "T",
+        "MONAI's",
+    }
+    rows = [row for row in summarise(records) if row.metric == "dice" and row.method == "T"]
+    assert [row.label for row in rows] == ["mean", "7", "1024"]
+    with (Run.of(study, "T", 0).folder / "cases.csv").open(newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["7", "1024"] * 3
+
+
+def test_label_maps_of_large_labels_are_predicted(study):
+    predictor = Predictor(find_runs(study, "dice + cross_entropy"))
+    image = sitk.GetImageFromArray(ellipsoids(99)[0])
+    found = sitk.GetArrayFromImage(predictor.mask(image))
+    assert found.dtype == np.uint16 and set(np.unique(found)) <= {0, 7, 1024}
+    oriented = sitk.DICOMOrient(image, predictor.orientation)
+    likeliest = VALUES[predictor.probabilities(oriented).argmax(0).numpy()]
+    assert np.array_equal(
+        found, sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.GetImageFromArray(likeliest), "LPS"))
+    )
+
+
+def test_its_landscape_and_its_pictures_read_the_same_targets(study):
+    run = Run.of(study, "B", 1)
+    assert list(write_landscape(run.folder, ["dice"], points=3, span=0.5, progress=lambda line: None))
+    gallery = Gallery(read_content(study), lambda line: None)
+    scan = gallery.scan("case-1")
+    assert scan.truth.sum() == (ellipsoids(1)[1] > 0).sum()
+    assert gallery.prediction("B", "case-1").shape == scan.truth.shape
+
+
+def test_the_background_counts_in_no_overlap_as_in_monai():
+    labelling = labelling_of("exclusive", [1, 2])
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, 8, 8)
+    targets = [torch.randint(3, (1, 4, 8, 8), dtype=torch.uint8) for _ in range(2)]
+    target = Target.of(targets, torch.ones(2, 3), frozenset({"mm"}), labelling)
+    ours = parse("dice").under(convention(labelling))(logits, target.mask, **target.context())
+    monais = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=0, smooth_dr=0)
+    assert ours.item() == pytest.approx(monais(logits, target.mask).item(), abs=1e-6)
+    boundary = parse("boundary").under(convention(labelling))
+    maps = target.maps["mm"]
+    by_hand = (logits.softmax(1) * maps)[:, 1:].mean()
+    assert boundary(logits, target.mask, **target.context()).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert (maps[:, 1] <= 0).equal(torch.stack(targets)[:, 0] == 1)
