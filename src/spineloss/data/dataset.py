@@ -31,7 +31,7 @@ class Sample:
     """One case on the network grid, spacing (z, y, x) mm, and the files of the cache that hold it.
 
     Each look maps a file anew and lets it go with the tensor: memory does not grow with the number of cases, and a
-    process that is handed a sample is handed two paths. What the target's numbers mean is the data set's `Labelling`.
+    process that is handed a sample is handed two paths. The data set's `Labelling` says what the target means.
     """
 
     case: str
