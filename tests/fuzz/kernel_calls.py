@@ -13,6 +13,7 @@ import torch
 
 from fuzz.harness import Silent
 from spineloss.kernels import native, passes
+from spineloss.kernels.columns import KINDS, Column
 from spineloss.kernels.distance_transform import signed_distance_maps
 from spineloss.kernels.voxel_sums import sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
@@ -20,7 +21,8 @@ from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 LOGITS = (torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64)
 TYPES = (*LOGITS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float64: 1e-4}
-GAMMAS = ((), (0.0,), (2.0,), (0.0, 0.5, 1.45), (1.0, 3.0))
+FOCAL = [Column("entropy", gamma) for gamma in (0.0, 0.5, 1.45, 2.0)]
+ASKED = ([], FOCAL[:1], FOCAL[3:], FOCAL[:3], [Column(kind, 1.5) for kind in KINDS])
 
 Result = tuple[torch.Tensor, ...] | None  # values and gradient, or refused
 
@@ -70,8 +72,8 @@ def odd_call(random: np.random.Generator) -> tuple[Callable[..., Any], torch.Ten
             )
             if mask.device == logits.device and mask.shape[2:] == logits.shape[2:] and random.random() < 0.3:
                 logits = torch.where(mask == 0, torch.nan, logits)
-        gammas = GAMMAS[random.integers(len(GAMMAS))]
-        return columns, logits, [target, mask], {"activation": activation, "ignore": ignore, "gammas": gammas}
+        asked = ASKED[random.integers(len(ASKED))]
+        return columns, logits, [target, mask], {"activation": activation, "ignore": ignore, "columns": asked}
     weights = odd((10 * torch.randn(shape)).to(LOGITS[random.integers(len(LOGITS))]), random)
     if kind == "weighted":
         return weighted_sum, logits, [weights], {"activation": activation}
@@ -89,7 +91,7 @@ def columns(
     """All sums side by side: (N, C, columns)."""
     sums = sums_of(logits, target, mask, **settings)
     single = (sums.counted, sums.outside, sums.overlap, sums.predicted, sums.true, sums.squared_error)
-    return torch.stack([*single, *sums.entropies.values()], 2)
+    return torch.stack([*single, *sums.columns.values()], 2)
 
 
 def values(random: np.random.Generator, kind: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:

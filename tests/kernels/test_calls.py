@@ -10,12 +10,13 @@ from torch.autograd import forward_ad
 
 from fuzz.kernel_calls import attempt
 from spineloss.kernels import native
+from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.native import libraries, library
 from spineloss.kernels.voxel_sums import sums_of
 from spineloss.seeding import generator
 from spineloss.text import parse
 
-GAMMAS = (0.0, 0.5, 1.45, 5.0)
+COLUMNS = (CROSS_ENTROPY, *(Column("entropy", gamma) for gamma in (0.5, 1.45, 5.0)))
 needs_library = pytest.mark.skipif(library() is None, reason="spineloss was installed without a C compiler")
 
 
@@ -26,11 +27,11 @@ def example(shape=(2, 2, 5, 31, 67), scale=3.0, soft=False):
     return logits, share if soft else (share < 0.2).float()
 
 
-def values_and_slope(logits, target, gammas=GAMMAS):
+def values_and_slope(logits, target, columns=COLUMNS):
     """All sums side by side, and the gradient of a mix of them."""
     logits = logits.clone().requires_grad_()
-    found = sums_of(logits, target, gammas=gammas)
-    values = torch.stack([found.overlap, found.predicted, found.true, *found.entropies.values()])
+    found = sums_of(logits, target, columns=columns)
+    values = torch.stack([found.overlap, found.predicted, found.true, *found.columns.values()])
     mix = torch.linspace(0.5, 2, values.numel()).to(values).view_as(values)
     return values.detach(), torch.autograd.grad((mix * values).sum(), logits)[0]
 
@@ -88,9 +89,9 @@ def test_the_gradient_is_exact_where_the_prediction_is_sure(lanes):
     side = torch.linspace(0.01, 86, 8192, dtype=torch.float32)
     logits = torch.stack([-side, side]).repeat(2, 1)[None].requires_grad_()
     target = torch.tensor([0.0, 0.0, 1.0, 1.0])[None, :, None].expand_as(logits)
-    found = sums_of(logits, target, gammas=(0.0,))
+    found = sums_of(logits, target, columns=(CROSS_ENTROPY,))
     (steepness,) = torch.autograd.grad(found.predicted.sum(), logits, retain_graph=True)
-    (error,) = torch.autograd.grad(found.entropies[0.0].sum(), logits)
+    (error,) = torch.autograd.grad(found.columns[CROSS_ENTROPY].sum(), logits)
     wide = logits.detach().double()
     below, above = torch.special.expit(wide), torch.special.expit(-wide)
     torch.testing.assert_close(steepness.double(), below * above, rtol=1e-6, atol=0)

@@ -5,11 +5,16 @@ import torch
 from torch.nn import functional
 
 from spineloss.kernels import native, passes
+from spineloss.kernels.columns import CROSS_ENTROPY, KINDS, Column
 from spineloss.kernels.compiled_sums import compiled_sums
-from spineloss.kernels.plain_sums import COLUMNS, plain_sums
+from spineloss.kernels.plain_sums import ALWAYS, plain_sums
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 
-GAMMAS = (0.0, 0.5, 1.45, 2.0)
+FOCAL = (CROSS_ENTROPY, *(Column("entropy", gamma) for gamma in (0.5, 1.45, 2.0)))
+ASKED = [[], [CROSS_ENTROPY], [Column("entropy", 2.0)], FOCAL]
+# Each other kind with exponents that take another way through the code.
+ASKED += [[Column(kind, exponent) for exponent in (1.0, 1.5, 2.0)] for kind in KINDS[1:]]
+ASKED += [[Column("box_cox", 0.7), Column("foreground"), Column("background", 0.5), CROSS_ENTROPY]]
 ACTIVATIONS = ("sigmoid", "softmax")
 pytestmark = pytest.mark.skipif(native.library() is None, reason="spineloss was installed without a C compiler")
 
@@ -45,24 +50,35 @@ def both(sums, logits, *arguments, **settings):
     return columns.detach(), torch.autograd.grad((mix * columns).sum(), logits)[0]
 
 
-def check(logits, target, mask=None, gammas=GAMMAS, **settings):
-    found, slope = both(compiled_sums, logits, target, mask, gammas=gammas, **settings)
+def check(logits, target, mask=None, columns=FOCAL, **settings):
+    found, slope = both(compiled_sums, logits, target, mask, columns=columns, **settings)
     wide = target.double() if target.is_floating_point() else target
-    expected, expected_slope = both(plain_sums, logits.double(), wide, mask, gammas=gammas, **settings)
+    expected, expected_slope = both(plain_sums, logits.double(), wide, mask, columns=columns, **settings)
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(slope.double(), expected_slope, rtol=1e-4, atol=1e-5)
     return slope
 
 
-@pytest.mark.parametrize("gammas", [(), (0.0,), (2.0,), GAMMAS])
+@pytest.mark.parametrize("columns", ASKED, ids=lambda asked: " ".join(dict(asked)))
 @pytest.mark.parametrize("scale", [0.01, 3, 60, 6000])
 @pytest.mark.parametrize("kind", ["labels", "one-hot", "soft"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_they_equal_plain_operations_in_double(activation, kind, scale, gammas):
+def test_they_equal_plain_operations_in_double(activation, kind, scale, columns):
     logits, labels = example(scale=scale)
     soft = torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)).softmax(1)
     target = {"labels": labels, "one-hot": one_hot(labels, 5), "soft": soft}[kind]
-    check(logits, target, gammas=gammas, activation=activation)
+    check(logits, target, columns=columns, activation=activation)
+
+
+@pytest.mark.parametrize(
+    ("activation", "scale"),
+    [("sigmoid", 0.01), ("sigmoid", 3), ("sigmoid", 60), ("sigmoid", 6000), ("softmax", 0.01), ("softmax", 3)],
+)
+def test_small_powers_of_the_entropy(activation, scale):
+    # Their slope is infinite at 0, and PyTorch knows -log P of a sure class to 1e-16 alone, in double precision.
+    logits, labels = example(scale=scale)
+    columns = [Column("entropy_power", exponent) for exponent in (0.1, 0.3, 0.9)]
+    check(logits, labels, columns=columns, activation=activation)
 
 
 @pytest.mark.parametrize("kind", ["labels", "soft"])
@@ -76,8 +92,8 @@ def test_what_is_ignored_or_masked_changes_nothing(activation, kind):
     slope = check(logits, target, mask, activation=activation, ignore=255)
     noise = torch.where(uncounted, torch.nan, logits)
     for found, wanted in zip(
-        both(compiled_sums, noise, target, mask, activation=activation, ignore=255, gammas=GAMMAS),
-        both(compiled_sums, logits, target, mask, activation=activation, ignore=255, gammas=GAMMAS),
+        both(compiled_sums, noise, target, mask, activation=activation, ignore=255, columns=FOCAL),
+        both(compiled_sums, logits, target, mask, activation=activation, ignore=255, columns=FOCAL),
         strict=True,
     ):
         assert torch.equal(found, wanted)
@@ -94,7 +110,7 @@ def test_any_number_of_classes(activation, classes):
 def test_softmax_cross_entropy_is_that_of_pytorch():
     logits, labels = example()
     labels[labels > 4] = -100
-    sums = compiled_sums(logits, labels, activation="softmax", ignore=-100, gammas=(0.0,))
+    sums = compiled_sums(logits, labels, activation="softmax", ignore=-100, columns=[CROSS_ENTROPY])
     found = sums[..., -1].sum() / sums[:, 0, 0].sum()
     assert found.item() == pytest.approx(functional.cross_entropy(logits.double(), labels).item(), rel=1e-6)
 
@@ -120,8 +136,8 @@ def test_a_label_of_no_class_is_outside_and_of_none(label):
     labels = labels.float() if isinstance(label, float) else labels
     labels[0, 0, 0, 0] = label
     sums = compiled_sums(logits, labels, activation="softmax")
-    assert sums[:, :, COLUMNS.index("outside")].tolist() == [[1.0] * 5, [0.0] * 5]
-    assert sums[:, :, COLUMNS.index("true")].sum(1).tolist() == [3 * 17 * 31 - 1, 3 * 17 * 31]
+    assert sums[:, :, ALWAYS.index("outside")].tolist() == [[1.0] * 5, [0.0] * 5]
+    assert sums[:, :, ALWAYS.index("true")].sum(1).tolist() == [3 * 17 * 31 - 1, 3 * 17 * 31]
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, torch.nan, torch.inf])
@@ -130,7 +146,7 @@ def test_a_value_that_is_no_share_is_outside(activation, value):
     logits, labels = example()
     target = one_hot(labels, 5)
     target[1, 2, 0, 0, 0] = value
-    outside = compiled_sums(logits, target, activation=activation)[:, :, COLUMNS.index("outside")]
+    outside = compiled_sums(logits, target, activation=activation)[:, :, ALWAYS.index("outside")]
     assert outside.nonzero().tolist() == [[1, 2]] and outside.sum() == 1
 
 
@@ -138,8 +154,8 @@ def test_a_value_that_is_no_share_is_outside(activation, value):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_half_logits_are_summed_wide_and_the_gradient_is_rounded_once(activation, kind):
     logits, labels = example()
-    found, slope = both(compiled_sums, logits.to(kind), labels, activation=activation, gammas=GAMMAS)
-    expected, wide = both(compiled_sums, logits.to(kind).float(), labels, activation=activation, gammas=GAMMAS)
+    found, slope = both(compiled_sums, logits.to(kind), labels, activation=activation, columns=FOCAL)
+    expected, wide = both(compiled_sums, logits.to(kind).float(), labels, activation=activation, columns=FOCAL)
     assert found.dtype == torch.float32 and slope.dtype == kind
     assert torch.equal(found, expected) and torch.equal(slope, wide.to(kind))
 
@@ -167,7 +183,7 @@ def test_the_gradient_is_exact_where_the_softmax_is_sure():
     gap = torch.linspace(0.01, 80, 4096)
     logits = torch.stack([gap, torch.zeros_like(gap), -torch.ones_like(gap)])[None].requires_grad_()
     labels = torch.zeros((1, 4096), dtype=torch.int64)
-    sums = compiled_sums(logits, labels, activation="softmax", gammas=(0.0, 2.0))[0, 0]
+    sums = compiled_sums(logits, labels, activation="softmax", columns=FOCAL[::3])[0, 0]
     odds = torch.logsumexp(logits.detach().double()[0, 1:], 0) - logits.detach().double()[0, 0]
     p, wrong, entropy = torch.special.expit(-odds), torch.special.expit(odds), functional.softplus(odds)
     slopes = {
@@ -187,8 +203,8 @@ def test_nan_stays_nan_whatever_its_bits(activation, bits):
     logits, labels = example()
     logits[1, 2, 1, 1].view(torch.int32)[20] = bits
     labels[1, 1, 1, 20] = 2
-    found, slope = both(compiled_sums, logits, labels, activation=activation, gammas=GAMMAS)
-    assert found[1, 2, 2:].isnan().sum() == len(COLUMNS) - 3 + len(GAMMAS)  # all but `true`
+    found, slope = both(compiled_sums, logits, labels, activation=activation, columns=FOCAL)
+    assert found[1, 2, 2:].isnan().sum() == len(ALWAYS) - 3 + len(FOCAL)  # all but `true`
     assert slope[1, 2, 1, 1, 20].isnan()
 
 
@@ -205,10 +221,10 @@ def test_a_boolean_of_any_byte_is_true():
 def test_one_pass_needs_no_volume_but_the_gradient():
     logits = torch.randn(2, 6, 16, 64, 64, requires_grad=True)
     labels = torch.randint(0, 6, (2, 16, 64, 64))
-    compiled_sums(logits, labels, activation="softmax", gammas=(0.0, 2.0)).sum().backward()
+    compiled_sums(logits, labels, activation="softmax", columns=FOCAL[::3]).sum().backward()
     logits.grad = None
     with torch.profiler.profile(profile_memory=True) as profile:
-        compiled_sums(logits, labels, activation="softmax", gammas=(0.0, 2.0)).sum().backward()
+        compiled_sums(logits, labels, activation="softmax", columns=FOCAL[::3]).sum().backward()
     taken = sum(max(0, event.self_cpu_memory_usage) for event in profile.events())
     assert taken < 1.1 * logits.numel() * 4
 

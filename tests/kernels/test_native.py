@@ -5,6 +5,7 @@ import torch
 from torch.autograd import forward_ad
 
 from spineloss.kernels import native, passes
+from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.compiled_sums import compiled_sums
 from spineloss.kernels.passes import takes
 
@@ -43,7 +44,8 @@ def test_the_digits_do_not_depend_on_the_number_of_threads(monkeypatch, threads,
     found = []
     for number in (1, 2, 3):
         threads(number)
-        sums = compiled_sums(logits, labels, activation=activation, gammas=(0.0, 1.45))
+        columns = (CROSS_ENTROPY, Column("entropy", 1.45))
+        sums = compiled_sums(logits, labels, activation=activation, columns=columns)
         found.append((sums.detach(), *torch.autograd.grad(sums.square().sum(), logits)))
     for sums, slope in found[1:]:
         assert torch.equal(sums, found[0][0]) and torch.equal(slope, found[0][1])

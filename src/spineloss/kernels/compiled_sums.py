@@ -1,12 +1,16 @@
 """Sums over the voxels by the C library: the twin of `plain_sums`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.passes import Pass
-from spineloss.kernels.plain_sums import COLUMNS, Activation, plain_sums
+from spineloss.kernels.plain_sums import ALWAYS, Activation, plain_sums
+
+# Where the library's fixed columns are that a loss may ask for: it always has room for the cross-entropy.
+FIXED = {Column("deviation", 2.0): ALWAYS.index("squared_error"), CROSS_ENTROPY: len(ALWAYS)}
 
 
 def compiled_sums(
@@ -16,10 +20,10 @@ def compiled_sums(
     *,
     activation: Activation = "sigmoid",
     ignore: float | None = None,
-    gammas: Sequence[float] = (),
+    columns: Sequence[Column] = (),
 ) -> torch.Tensor:
-    """What `plain_sums` returns, for tensors that `passes.takes` and at most `passes.MOST_GAMMAS` gammas."""
-    return _Compiled.apply(logits, target, mask, activation, ignore, tuple(gammas))
+    """What `plain_sums` returns, for tensors that `passes.takes` and at most `passes.MOST_ASKED` columns."""
+    return _Compiled.apply(logits, target, mask, activation, ignore, tuple(columns))
 
 
 class _Compiled(torch.autograd.Function):
@@ -33,48 +37,51 @@ class _Compiled(torch.autograd.Function):
         mask: torch.Tensor | None,
         activation: Activation,
         ignore: float | None,
-        gammas: tuple[float, ...],
+        columns: tuple[Column, ...],
     ) -> torch.Tensor:
         ctx.save_for_backward(logits, target, mask)
-        ctx.settings = {"activation": activation, "ignore": ignore, "gammas": gammas}
-        columns = _columns(gammas)
-        return _pass(logits, target, mask, **ctx.settings).sums("spineloss_sums", _width(gammas))[..., columns]
+        ctx.settings = {"activation": activation, "ignore": ignore, "columns": columns}
+        plan = _plan(columns, activation)
+        made = _pass(logits, target, mask, plan, activation, ignore).sums("spineloss_sums", plan.width)
+        return made[..., plan.places]
 
     @staticmethod
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        logits, gammas = ctx.saved_tensors[0], ctx.settings["gammas"]
+        logits, settings = ctx.saved_tensors[0], ctx.settings
         if torch.is_grad_enabled():
-            sums = plain_sums(*ctx.saved_tensors, **ctx.settings)
+            sums = plain_sums(*ctx.saved_tensors, **settings)
             (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
         else:
-            every = weights.new_zeros(*weights.shape[:2], _width(gammas)).index_add(2, _columns(gammas), weights)
-            gradient = _pass(*ctx.saved_tensors, **ctx.settings).gradient("spineloss_gradient", every)
+            plan = _plan(settings["columns"], settings["activation"])
+            every = weights.new_zeros(*weights.shape[:2], plan.width).index_add(2, plan.places, weights)
+            volumes = _pass(*ctx.saved_tensors, plan, settings["activation"], settings["ignore"])
+            gradient = volumes.gradient("spineloss_gradient", every)
         return gradient, None, None, None, None, None
+
+
+class _Plan(NamedTuple):
+    """What the library is asked for, and where the columns of `plain_sums` are among its own."""
+
+    asked: list[Column]
+    places: torch.Tensor
+    width: int
+
+
+def _plan(columns: Sequence[Column], activation: Activation) -> _Plan:
+    same = [column.under(activation) for column in columns]
+    asked = list(dict.fromkeys(column for column in same if column not in FIXED))
+    first = len(ALWAYS) + 1
+    found = [FIXED[column] if column in FIXED else first + asked.index(column) for column in same]
+    return _Plan(asked, torch.tensor([*range(len(ALWAYS)), *found]), first + len(asked))
 
 
 def _pass(
     logits: torch.Tensor,
     target: torch.Tensor,
     mask: torch.Tensor | None,
-    *,
+    plan: _Plan,
     activation: Activation,
     ignore: float | None,
-    gammas: tuple[float, ...],
 ) -> Pass:
-    settings = {"activation": activation, "ignore": ignore, "entropy": 0.0 in gammas}
-    return Pass(logits, target, mask, gammas=_focal(gammas), **settings)
-
-
-def _focal(gammas: tuple[float, ...]) -> list[float]:
-    return sorted({gamma for gamma in gammas if gamma != 0})
-
-
-def _width(gammas: tuple[float, ...]) -> int:
-    """How many columns the library sums: always the cross-entropy, and each focal entropy once."""
-    return len(COLUMNS) + 1 + len(_focal(gammas))
-
-
-def _columns(gammas: tuple[float, ...]) -> torch.Tensor:
-    """Where those of `plain_sums` are among them."""
-    entropies = [0.0, *_focal(gammas)]
-    return torch.tensor([*range(len(COLUMNS)), *(len(COLUMNS) + entropies.index(gamma) for gamma in gammas)])
+    entropy = FIXED[CROSS_ENTROPY] in plan.places
+    return Pass(logits, target, mask, activation=activation, ignore=ignore, columns=plan.asked, entropy=entropy)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from spineloss.kernels import native
+from spineloss.kernels.columns import KINDS, Column
 from spineloss.kernels.plain_sums import Activation
 
 SMALL = 1 << 13  # logits below which a call into the library costs more than it saves
 CHUNK = 1 << 18  # logits that a thread takes at a time
 ALIGNED = 1 << 10  # voxels: no chunk but the last ends within a vector
-MOST_CLASSES, MOST_GAMMAS = 512, 8
+MOST_CLASSES, MOST_ASKED = 512, 8
 
 # The numbers of the types in c/tiles.h.
 LOGITS = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
@@ -24,8 +25,8 @@ class _Batch(ctypes.Structure):
     """`batch` of c/tiles.h, where each field is described."""
 
     _fields_ = (
-        [(name, ctypes.c_void_p) for name in ("logits", "target", "mask", "map", "gammas")]
-        + [(name, ctypes.c_int64) for name in ("classes", "voxels", "ignored", "focal")]
+        [(name, ctypes.c_void_p) for name in ("logits", "target", "mask", "map", "exponents", "kinds")]
+        + [(name, ctypes.c_int64) for name in ("classes", "voxels", "ignored", "asked")]
         + [
             (name, ctypes.c_int32)
             for name in ("logits_type", "target_type", "labels", "ignores", "softmax", "entropy")
@@ -66,7 +67,7 @@ class Pass:
         weights: (N, C, *spatial), of weighted sums.
         activation: `sigmoid` or `softmax`.
         ignore: the label of voxels that are not counted.
-        gammas: exponents of the focal entropies.
+        columns: what is summed beside what always is.
         entropy: whether the cross-entropy is summed.
     """
 
@@ -79,7 +80,7 @@ class Pass:
         *,
         activation: Activation,
         ignore: int | None = None,
-        gammas: Sequence[float] = (),
+        columns: Sequence[Column] = (),
         entropy: bool = False,
     ) -> None:
         labels = target is not None and target.ndim < logits.ndim
@@ -92,10 +93,12 @@ class Pass:
         if weights is not None:
             weights = weights.detach().float().contiguous()
         # Kept here, as the library is given nothing but their addresses.
-        self._volumes = (self._logits, target, mask, weights, torch.tensor(gammas, dtype=torch.float32))
+        exponents = torch.tensor([column.exponent for column in columns], dtype=torch.float32)
+        kinds = torch.tensor([KINDS.index(column.kind) for column in columns], dtype=torch.int32)
+        self._volumes = (self._logits, target, mask, weights, exponents, kinds)
         self._batch = _Batch(
             *(None if volume is None else volume.data_ptr() for volume in self._volumes),
-            *(logits.shape[1], logits[0, 0].numel(), int(ignore or 0), len(gammas)),
+            *(logits.shape[1], logits[0, 0].numel(), int(ignore or 0), len(columns)),
             *(LOGITS[logits.dtype], 0 if target is None else types[target.dtype]),
             *(labels, ignore is not None, activation == "softmax", entropy),
         )

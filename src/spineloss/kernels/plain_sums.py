@@ -9,8 +9,11 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from spineloss.kernels.columns import Column
+
 Activation = Literal["sigmoid", "softmax"]
-COLUMNS = ("counted", "outside", "overlap", "predicted", "true", "squared_error")  # before the entropies
+ALWAYS = ("counted", "outside", "overlap", "predicted", "true", "squared_error")  # before the columns asked for
+SMALLEST = 1e-20  # what a power is taken of at least: of 0, its slope may be infinite
 
 
 def plain_sums(
@@ -20,7 +23,7 @@ def plain_sums(
     *,
     activation: Activation = "sigmoid",
     ignore: float | None = None,
-    gammas: Sequence[float] = (),
+    columns: Sequence[Column] = (),
 ) -> torch.Tensor:
     """The sums of each sample and class, with P the activation of the logits and Y the target.
 
@@ -30,8 +33,7 @@ def plain_sums(
     predicted       P
     true            Y
     squared_error   (P - Y)^2
-    entropies       sigmoid: (1 - exp(-b))^gamma b, with b = -Y log P - (1 - Y) log(1 - P)
-                    softmax: -Y (1 - P)^gamma log P
+    columns         as `Column` says
 
     Args:
         logits: (N, C, *spatial); in half precision they are summed in float32.
@@ -39,10 +41,10 @@ def plain_sums(
         mask: (N, 1 or C, *spatial); 0 ignores a voxel, its logits may be NaN there.
         activation: `sigmoid` or `softmax`.
         ignore: a label that is ignored.
-        gammas: exponents of the entropies; 0 is cross-entropy.
+        columns: what else is summed.
 
     Returns:
-        (N, C, 6 + gammas), float32 at least.
+        (N, C, 6 + columns), float32 at least.
     """
     wide = wide_type(logits)
     logits = logits.to(wide)
@@ -62,11 +64,12 @@ def plain_sums(
         seen,
         (probabilities - seen).square(),
     ]
-    if gammas and log_probabilities is None:
-        entropy = functional.binary_cross_entropy_with_logits(logits, seen, reduction="none")
-        summed += [_focused(entropy, gamma) for gamma in gammas]
-    elif gammas:
-        summed += [seen * _focused(-log_probabilities, gamma) for gamma in gammas]
+    summed += [
+        _of_exclusive(column.under(activation), log_probabilities, seen)
+        if log_probabilities is not None
+        else _of_independent(column, logits, seen)
+        for column in columns
+    ]
     if counted is not None:
         summed = [torch.where(counted, volume, 0.0) for volume in summed]
     return torch.stack([volume.flatten(2).sum(2) for volume in summed], dim=2)
@@ -114,6 +117,52 @@ def outside_of(target: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     if target.ndim == truth.ndim:
         return ~((truth >= 0) & (truth <= 1))  # NaN is neither
     return (truth.sum(1, keepdim=True) == 0).expand(truth.shape)
+
+
+def _of_independent(column: Column, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """What each voxel adds to a column where every channel is alone."""
+
+    def entropy(target: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+
+    match column.kind:
+        case "foreground":
+            return truth * _focused(entropy(torch.ones_like(truth)), column.exponent)
+        case "background":
+            return (1 - truth) * _focused(entropy(torch.zeros_like(truth)), column.exponent)
+        case "deviation" | "missed":
+            return _deviation(column, logits.sigmoid(), truth)
+        case "uniform":
+            return entropy(torch.full_like(truth, 0.5))
+        case "entropy_power":
+            # The slope of the usual form is 0 where a prediction is sure; that of a small power is not.
+            halves = truth * functional.softplus(-logits) + (1 - truth) * functional.softplus(logits)
+            return _of_entropy(column, halves)
+    return _of_entropy(column, entropy(truth))
+
+
+def _of_exclusive(column: Column, log_probabilities: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """What each voxel adds to a column of each class where classes are exclusive."""
+    if column.kind in ("deviation", "missed"):
+        return _deviation(column, log_probabilities.exp(), truth)
+    if column.kind == "uniform":
+        return -log_probabilities / log_probabilities.shape[1]
+    return truth * _of_entropy(column, -log_probabilities)
+
+
+def _deviation(column: Column, probabilities: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    if column.kind == "missed":
+        return (truth - probabilities).clamp(min=SMALLEST) ** column.exponent
+    return (probabilities - truth).abs().clamp(min=SMALLEST) ** column.exponent
+
+
+def _of_entropy(column: Column, entropy: torch.Tensor) -> torch.Tensor:
+    """A function of a voxel's cross-entropy."""
+    if column.kind == "box_cox":
+        return -torch.expm1(-column.exponent * entropy) / column.exponent
+    if column.kind == "entropy_power":
+        return entropy.clamp(min=SMALLEST) ** column.exponent
+    return _focused(entropy, column.exponent)
 
 
 def _focused(entropy: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 
+from spineloss.kernels.columns import Column
 from spineloss.kernels.compiled_sums import compiled_sums
-from spineloss.kernels.passes import MOST_GAMMAS, takes
-from spineloss.kernels.plain_sums import COLUMNS, Activation, plain_sums
+from spineloss.kernels.passes import MOST_ASKED, takes
+from spineloss.kernels.plain_sums import ALWAYS, Activation, plain_sums
 from spineloss.kernels.world_sum import world_sum
 
 Over = Literal["sample", "batch", "world"]
@@ -55,8 +56,7 @@ class Sums:
         predicted: sum(P).
         true: sum(Y).
         squared_error: sum((P - Y)^2).
-        entropies: by gamma. Sigmoid: sum((1 - exp(-b))^gamma b), b the voxel's binary cross-entropy. Softmax:
-            sum(-Y (1 - P)^gamma log P).
+        columns: what was asked for.
     """
 
     counted: torch.Tensor
@@ -65,7 +65,7 @@ class Sums:
     predicted: torch.Tensor
     true: torch.Tensor
     squared_error: torch.Tensor
-    entropies: Mapping[float, torch.Tensor]
+    columns: Mapping[Column, torch.Tensor]
 
     @property
     def counts(self) -> Counts:
@@ -87,7 +87,7 @@ def sums_of(
     *,
     activation: Activation = "sigmoid",
     ignore: float | None = None,
-    gammas: Sequence[float] = (),
+    columns: Sequence[Column] = (),
 ) -> Sums:
     """Sum over the voxels of each sample and class.
 
@@ -97,14 +97,14 @@ def sums_of(
         mask: (N, 1 or C, *spatial); 0 ignores a voxel.
         activation: what makes P of the logits: `sigmoid`, every channel alone, or `softmax`, exclusive classes.
         ignore: a label that is ignored.
-        gammas: exponents of the entropies wanted; 0 is cross-entropy.
+        columns: what else is to be summed.
 
     Returns:
         The sums, float32 at least, differentiable in the logits, twice too.
     """
-    gammas = tuple(sorted(set(gammas)))
-    fast = takes(logits, target, mask) and len(gammas) <= MOST_GAMMAS
+    columns = tuple(dict.fromkeys(columns))
+    fast = takes(logits, target, mask) and len(columns) <= MOST_ASKED
     sums = (compiled_sums if fast else plain_sums)(
-        logits, target, mask, activation=activation, ignore=ignore, gammas=gammas
+        logits, target, mask, activation=activation, ignore=ignore, columns=columns
     ).unbind(2)
-    return Sums(*sums[: len(COLUMNS)], dict(zip(gammas, sums[len(COLUMNS) :], strict=True)))
+    return Sums(*sums[: len(ALWAYS)], dict(zip(columns, sums[len(ALWAYS) :], strict=True)))

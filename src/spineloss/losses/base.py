@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from spineloss.errors import UserError
+from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit
 from spineloss.losses.contract import check_spacing, read
 from spineloss.losses.convention import Convention
@@ -51,8 +52,9 @@ class Loss(nn.Module, Convention):
 
     A subclass has a `name` in the text form, and for the gallery an `equation` and when to `use` it. It declares
     its arguments as fields (`parameter`, `constant`, `choice`), says which distance maps of the target it `needs`
-    from the data side and which `gammas` of entropies it reads, and computes the `values` of each sample and class
-    from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the sum count.
+    from the data side and which `columns` it reads beside the usual sums, and computes the `values` of each
+    sample and class from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the
+    sum count.
     """
 
     name: ClassVar[str]
@@ -96,8 +98,8 @@ class Loss(nn.Module, Convention):
         return frozenset()
 
     @property
-    def gammas(self) -> tuple[float, ...]:
-        """Exponents of the entropies that it asks the inputs for."""
+    def columns(self) -> tuple[Column, ...]:
+        """What it asks the inputs for beside the sums that are always made."""
         return ()
 
     @abstractmethod
@@ -142,7 +144,7 @@ class Loss(nn.Module, Convention):
             self.convention,
             spacing,
             target_maps or {},
-            self.gammas,
+            self.columns,
             has_label_axis=truth.ndim < target.ndim,
         )
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from spineloss.errors import UserError
+from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit
 from spineloss.losses.base import Loss, Parameter, parameter
 from spineloss.losses.convention import Convention
@@ -36,8 +37,8 @@ class WeightedSum(Loss):
         return frozenset().union(*(loss.needs for loss in self.losses))
 
     @property
-    def gammas(self) -> tuple[float, ...]:
-        return tuple(gamma for loss in self.losses for gamma in loss.gammas)
+    def columns(self) -> tuple[Column, ...]:
+        return tuple(column for loss in self.losses for column in loss.columns)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import torch
 
+from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.losses.base import Loss, parameter
 from spineloss.losses.inputs import Inputs
 
@@ -47,11 +48,11 @@ class CrossEntropy(VoxelLoss):
     use = "The default to beat: confident mistakes keep their gradient. With a very small foreground, add Dice."
 
     @property
-    def gammas(self) -> tuple[float, ...]:
-        return (0.0,)
+    def columns(self) -> tuple[Column, ...]:
+        return (CROSS_ENTROPY,)
 
     def sums(self, inputs: Inputs) -> torch.Tensor:
-        return inputs.entropy(0.0)
+        return inputs.column(CROSS_ENTROPY)
 
 
 class Focal(VoxelLoss):
@@ -78,11 +79,11 @@ class Focal(VoxelLoss):
     gamma: float = parameter(default=1.45, low=0, high=10, meaning="focus on wrong voxels; 0 is cross-entropy")
 
     @property
-    def gammas(self) -> tuple[float, ...]:
-        return (self.gamma,)
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("entropy", self.gamma),)
 
     def sums(self, inputs: Inputs) -> torch.Tensor:
-        return self.alpha * inputs.entropy(self.gamma)
+        return self.alpha * inputs.column(Column("entropy", self.gamma))
 
 
 class Poly1(VoxelLoss):
@@ -104,8 +105,8 @@ class Poly1(VoxelLoss):
     epsilon: float = parameter(default=1.0, low=-1, high=10, meaning="coefficient of 1 - exp(-c)")
 
     @property
-    def gammas(self) -> tuple[float, ...]:
-        return (0.0,)
+    def columns(self) -> tuple[Column, ...]:
+        return (CROSS_ENTROPY,)
 
     def sums(self, inputs: Inputs) -> torch.Tensor:
         sums = inputs.sums
@@ -113,7 +114,7 @@ class Poly1(VoxelLoss):
         wrong = sums.true - sums.overlap
         if inputs.convention.activation == "sigmoid":
             wrong = wrong + sums.predicted - sums.overlap
-        return inputs.entropy(0.0) + self.epsilon * wrong
+        return inputs.column(CROSS_ENTROPY) + self.epsilon * wrong
 
 
 class Brier(Loss):

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 
 from spineloss.errors import UserError
+from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
 from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
@@ -26,7 +27,7 @@ class Inputs:
         convention: how they are read.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
         target_maps: (N, C, *spatial) signed distance maps of the target, by unit; made when asked for by default.
-        gammas: exponents of the entropies that will be asked for, so that one pass sums them all.
+        columns: what will be asked for beside the usual sums, so that one pass makes them all.
         has_label_axis: whether labels came as (N, 1, *spatial), which other packages' losses want back.
     """
 
@@ -36,7 +37,7 @@ class Inputs:
     convention: Convention = field(default_factory=Convention)
     spacing: torch.Tensor | Sequence[float] | None = None
     target_maps: Mapping[Unit, torch.Tensor] = field(default_factory=dict)
-    gammas: tuple[float, ...] = ()
+    columns: tuple[Column, ...] = ()
     has_label_axis: bool = False
 
     @cached_property
@@ -46,11 +47,11 @@ class Inputs:
         Raises:
             UserError: the target is out of range.
         """
-        return self._sums(self.gammas)
+        return self._sums(self.columns)
 
-    def _sums(self, gammas: tuple[float, ...]) -> Sums:
+    def _sums(self, columns: tuple[Column, ...]) -> Sums:
         ignore, activation = self.convention.ignore, self.convention.activation
-        found = sums_of(self.logits, self.target, self.mask, activation=activation, ignore=ignore, gammas=gammas)
+        found = sums_of(self.logits, self.target, self.mask, activation=activation, ignore=ignore, columns=columns)
         self._refuse_outside(found.outside[..., None])
         return found
 
@@ -97,10 +98,10 @@ class Inputs:
         whole = sums.sum(0, keepdim=True)
         return whole if over == "batch" else world_sum(whole)
 
-    def entropy(self, gamma: float) -> torch.Tensor:
-        """Sum over the voxels of the entropy focused by gamma (`Sums.entropies`): (N, C)."""
-        known = self.sums.entropies
-        return known[gamma] if gamma in known else self._sums((gamma,)).entropies[gamma]
+    def column(self, column: Column) -> torch.Tensor:
+        """What a column sums: (N, C)."""
+        known = self.sums.columns
+        return known[column] if column in known else self._sums((column,)).columns[column]
 
     @cached_property
     def counted(self) -> torch.Tensor | None:

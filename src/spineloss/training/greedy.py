@@ -271,9 +271,9 @@ class Greedy:
         """Each candidate's loss, and its gradient in the logits: (candidates, N, C, *grid)."""
         losses = [self._loss(values) for values in candidates]
         # One `Inputs` serves all losses: what they share is computed once.
-        gammas = tuple({gamma for loss in losses for gamma in loss.gammas})
+        columns = tuple(dict.fromkeys(column for loss in losses for column in loss.columns))
         parts = [
-            (share, replace(self.plain.loss.inputs(logits, target.mask, **target.context()), gammas=gammas))
+            (share, replace(self.plain.loss.inputs(logits, target.mask, **target.context()), columns=columns))
             for share, target in batch.targets
         ]
         found, slopes = [], []

@@ -20,8 +20,45 @@ INLINE surprise soft_surprise(vec x, vec y, vec tail) {
     return (surprise){entropy, 1.0f - wrong, wrong, logarithm(wrong)};
 }
 
-/* How much of a voxel is asked for: its overlap, its cross-entropy too, or focal terms too, of a hard or any target. */
-enum { OVERLAPS, ENTROPIES, FOCAL_HARD, FOCAL_SOFT };
+/* How much of a voxel is summed: its overlap, its cross-entropy too, or what is asked for too, of a hard or any target. */
+enum { OVERLAPS, ENTROPIES, ALL_HARD, ALL_SOFT };
+
+/* A voxel, and what a column adds of it; 0 where it is not counted. */
+typedef struct {
+    vec x, y, tail, error;
+    surprise s;
+} voxel;
+
+INLINE vec asked_of_sigmoid(int kind, float exponent, voxel v) {
+    if (kind == FOREGROUND) {
+        surprise s = hard_surprise(v.x, splat(1.0f), v.tail);
+        return v.y * focus(s, exponent) * s.entropy;
+    }
+    if (kind == BACKGROUND) {
+        surprise s = hard_surprise(v.x, splat(0.0f), v.tail);
+        return (1.0f - v.y) * focus(s, exponent) * s.entropy;
+    }
+    if (kind == FOCAL) return focus(v.s, exponent) * v.s.entropy;
+    bits counted = v.x != UNCOUNTED;
+    if (kind == DEVIATION || kind == MISSED) return keep(counted, of_error(kind, exponent, v.error));
+    if (kind == UNIFORM) return keep(counted, log1p_of(v.tail) + 0.5f * absolute(v.x));
+    return keep(counted, of_entropy(kind, exponent, v.s));
+}
+
+/* Its derivative with respect to the logit. */
+INLINE vec slope_of_asked_of_sigmoid(int kind, float exponent, voxel v) {
+    if (kind == FOREGROUND) {
+        surprise s = hard_surprise(v.x, splat(1.0f), v.tail);
+        return -v.y * slope_of_focus(s, exponent) * s.wrong;
+    }
+    if (kind == BACKGROUND) {
+        surprise s = hard_surprise(v.x, splat(0.0f), v.tail);
+        return (1.0f - v.y) * slope_of_focus(s, exponent) * s.wrong;
+    }
+    if (kind == DEVIATION || kind == MISSED) return slope_of_error(kind, exponent, v.error) * steepness_of(v.tail);
+    if (kind == UNIFORM) return keep(v.x != UNCOUNTED, probability_of(v.tail) - 0.5f);
+    return v.error * slope_of_entropy(kind, exponent, v.s);
+}
 
 INLINE void add_sigmoid(vec x, vec y, int depth, const batch *b, vec *sums) {
     vec tail = tail_of(x), p = probability_of(tail), error = (rounded_of(tail) - y) - tail;
@@ -35,9 +72,10 @@ INLINE void add_sigmoid(vec x, vec y, int depth, const batch *b, vec *sums) {
         sums[ENTROPY] += entropy_of(x, y, tail);
         return;
     }
-    surprise s = depth == FOCAL_HARD ? hard_surprise(x, y, tail) : soft_surprise(x, y, tail);
+    surprise s = depth == ALL_HARD ? hard_surprise(x, y, tail) : soft_surprise(x, y, tail);
+    voxel v = {x, y, tail, error, s};
     sums[ENTROPY] += s.entropy;
-    for (int g = 0; g < b->focal; g++) sums[FOCAL + g] += focus(s, b->gammas[g]) * s.entropy;
+    for (int k = 0; k < b->asked; k++) sums[ASKED + k] += asked_of_sigmoid(b->kinds[k], b->exponents[k], v);
 }
 
 INLINE vec slope_of_sigmoid(vec x, vec y, int depth, const batch *b, const float *weights) {
@@ -45,11 +83,12 @@ INLINE vec slope_of_sigmoid(vec x, vec y, int depth, const batch *b, const float
     vec slope = weights[OVERLAP] * slope_of_overlap(p, y) + weights[PREDICTED] + 2.0f * weights[ERROR] * error;
     slope *= steepness_of(tail);
     if (depth == OVERLAPS) return slope;
-    vec factor = splat(weights[ENTROPY]);
-    if (depth == ENTROPIES) return slope + error * factor;
-    surprise s = depth == FOCAL_HARD ? hard_surprise(x, y, tail) : soft_surprise(x, y, tail);
-    for (int g = 0; g < b->focal; g++) factor += weights[FOCAL + g] * slope_of_focus(s, b->gammas[g]);
-    return slope + error * factor;
+    slope += error * weights[ENTROPY];
+    if (depth == ENTROPIES) return slope;
+    voxel v = {x, y, tail, error, depth == ALL_HARD ? hard_surprise(x, y, tail) : soft_surprise(x, y, tail)};
+    for (int k = 0; k < b->asked; k++)
+        slope += weights[ASKED + k] * slope_of_asked_of_sigmoid(b->kinds[k], b->exponents[k], v);
+    return slope;
 }
 
 static int is_hard(const tile *t, int c) {
@@ -66,18 +105,18 @@ static int is_hard(const tile *t, int c) {
 /* Calls MACRO with each depth and kind of target as constants, so that each is compiled for itself. */
 #define EACH_DEPTH(MACRO)                                           \
     if (t->labelled) {                                              \
-        if (b->focal) MACRO(FOCAL_HARD, 1)                          \
+        if (b->asked) MACRO(ALL_HARD, 1)                          \
         else if (b->entropy) MACRO(ENTROPIES, 1)                    \
         else MACRO(OVERLAPS, 1)                                     \
-    } else if (b->focal) {                                          \
-        if (is_hard(t, c)) MACRO(FOCAL_HARD, 0)                     \
-        else MACRO(FOCAL_SOFT, 0)                                   \
+    } else if (b->asked) {                                          \
+        if (is_hard(t, c)) MACRO(ALL_HARD, 0)                     \
+        else MACRO(ALL_SOFT, 0)                                   \
     } else if (b->entropy) MACRO(ENTROPIES, 0)                      \
     else MACRO(OVERLAPS, 0)
 
 static void sum_sigmoid(const tile *t, const batch *b, int c, double *out) {
     const float *logits = t->logits + c * t->stride;
-    vec sums[FOCAL + MOST_GAMMAS] = {0};
+    vec sums[ASKED + MOST_ASKED] = {0};
 #define SUM(depth, labelled)                                                                   \
     for (int at = 0; at < t->voxels; at += LANES)                                              \
         add_sigmoid(load(logits + at), target_of(t, labelled, c, at), depth, b, sums);

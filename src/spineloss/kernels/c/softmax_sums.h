@@ -12,7 +12,7 @@ typedef struct {
     float log_sum[BLOCK];
     float wrong[BLOCK];   /* 1 - p of the label; 1 without one, 0 where a voxel is not counted */
     float entropy[BLOCK]; /* -log p of the label; 0 without one */
-    float focal[MOST_GAMMAS][BLOCK];
+    float asked[MOST_ASKED][BLOCK]; /* what is asked for of the label alone */
     float slopes[TILE]; /* q_c */
     float total[BLOCK]; /* sum of q_c */
     float at_label[BLOCK]; /* the gradient there */
@@ -20,6 +20,19 @@ typedef struct {
 
 INLINE surprise surprise_of(vec entropy, vec right, vec wrong) {
     return (surprise){entropy, right, wrong, logarithm(vmax(splat(1e-30f), wrong))};
+}
+
+/* Whether a column is 0 but at a voxel's label. */
+INLINE int of_label_alone(int kind) { return kind != DEVIATION && kind != UNIFORM; }
+
+INLINE vec asked_of_label(int kind, float exponent, surprise s) {
+    return kind == MISSED ? raised(s.wrong, exponent) : of_entropy(kind, exponent, s);
+}
+
+/* Its derivative with respect to -log p. */
+INLINE vec slope_of_asked_of_label(int kind, float exponent, surprise s) {
+    if (kind == MISSED) return -slope_of_error(kind, exponent, -s.wrong) * s.right;
+    return slope_of_entropy(kind, exponent, s);
 }
 
 /* Fills in the softmax of a tile, and of each voxel with a label what is asked for of its entropies. */
@@ -43,15 +56,17 @@ static void open_softmax(softmax *s, const tile *t, const batch *b) {
         vec sum = others + own, inverse = keep(label != NOT_COUNTED, 1.0f / sum), wrong = others * inverse;
         store(s->inverse + at, inverse);
         store(s->wrong + at, wrong);
-        if (!b->entropy && !b->focal) continue;
+        if (!b->entropy && !b->asked) continue;
         vec log_sum = logarithm(sum), entropy = blend(wrong < 0.5f, minus_log1m(wrong), log_sum - own_x);
         entropy = keep(label >= 0, entropy);
         store(s->most + at, most);
         store(s->log_sum + at, log_sum);
         store(s->entropy + at, entropy);
-        if (!b->focal) continue;
+        if (!b->asked) continue;
         surprise of_label = surprise_of(entropy, own * inverse, wrong);
-        for (int g = 0; g < b->focal; g++) store(s->focal[g] + at, focus(of_label, b->gammas[g]) * entropy);
+        for (int k = 0; k < b->asked; k++)
+            if (of_label_alone(b->kinds[k]))
+                store(s->asked[k] + at, asked_of_label(b->kinds[k], b->exponents[k], of_label));
     }
 }
 
@@ -59,8 +74,20 @@ INLINE vec softmax_probability(const softmax *s, const tile *t, int c, int at) {
     return load(s->exps + c * t->padded + at) * load(s->inverse + at);
 }
 
+/* -log p of a class, divided by the classes; 0 where a voxel is not counted */
+INLINE vec uniform_entropy(const softmax *s, const tile *t, int c, int at) {
+    vec x = load(t->logits + c * t->stride + at) - load(s->most + at);
+    bits counted = load_bits(t->labels + at) != NOT_COUNTED;
+    return keep(counted, (load(s->log_sum + at) - x) * (1.0f / t->classes));
+}
+
+/* What is asked for of a class whether it is the label or not. */
+INLINE vec asked_of_class(const softmax *s, const tile *t, int kind, float exponent, vec error, int c, int at) {
+    return kind == UNIFORM ? uniform_entropy(s, t, c, at) : of_error(kind, exponent, error);
+}
+
 static void sum_labelled(const softmax *s, const tile *t, const batch *b, int c, double *out) {
-    vec sums[FOCAL + MOST_GAMMAS] = {0};
+    vec sums[ASKED + MOST_ASKED] = {0};
     for (int at = 0; at < t->voxels; at += LANES) {
         bits here = load_bits(t->labels + at) == c;
         vec y = keep(here, splat(1.0f));
@@ -70,7 +97,10 @@ static void sum_labelled(const softmax *s, const tile *t, const batch *b, int c,
         sums[TRUE] += y;
         sums[ERROR] += error * error;
         if (b->entropy) sums[ENTROPY] += keep(here, load(s->entropy + at));
-        for (int g = 0; g < b->focal; g++) sums[FOCAL + g] += keep(here, load(s->focal[g] + at));
+        for (int k = 0; k < b->asked; k++)
+            sums[ASKED + k] += of_label_alone(b->kinds[k])
+                                   ? keep(here, load(s->asked[k] + at))
+                                   : asked_of_class(s, t, b->kinds[k], b->exponents[k], error, c, at);
     }
     add_up(sums, b, out);
 }
@@ -82,7 +112,7 @@ INLINE surprise class_surprise(const softmax *s, const tile *t, vec p, int c, in
 }
 
 static void sum_soft(const softmax *s, const tile *t, const batch *b, int c, double *out) {
-    vec sums[FOCAL + MOST_GAMMAS] = {0};
+    vec sums[ASKED + MOST_ASKED] = {0};
     for (int at = 0; at < t->voxels; at += LANES) {
         vec p = softmax_probability(s, t, c, at), y = load(t->target + c * t->target_stride + at);
         sums[OUTSIDE] += outside_of(y);
@@ -90,13 +120,30 @@ static void sum_soft(const softmax *s, const tile *t, const batch *b, int c, dou
         sums[PREDICTED] += p;
         sums[TRUE] += y;
         sums[ERROR] += (p - y) * (p - y);
-        if (!b->entropy && !b->focal) continue;
+        if (!b->entropy && !b->asked) continue;
         surprise at_class = class_surprise(s, t, p, c, at);
-        vec entropy = keep(y != 0.0f, y * at_class.entropy);
-        sums[ENTROPY] += entropy;
-        for (int g = 0; g < b->focal; g++) sums[FOCAL + g] += focus(at_class, b->gammas[g]) * entropy;
+        sums[ENTROPY] += keep(y != 0.0f, y * at_class.entropy);
+        for (int k = 0; k < b->asked; k++)
+            sums[ASKED + k] += b->kinds[k] == MISSED || !of_label_alone(b->kinds[k])
+                                   ? asked_of_class(s, t, b->kinds[k], b->exponents[k], p - y, c, at)
+                                   : keep(y != 0.0f, y * of_entropy(b->kinds[k], b->exponents[k], at_class));
     }
     add_up(sums, b, out);
+}
+
+/* q_c of what is asked for of a class whether it is the label or not: p - y is `error`. */
+INLINE vec slope_of_asked_of_class(const tile *t, int kind, float exponent, vec error, vec p, int at) {
+    if (kind != UNIFORM) return p * slope_of_error(kind, exponent, error);
+    return keep(load_bits(t->labels + at) != NOT_COUNTED, splat(-1.0f / t->classes));
+}
+
+/* q_c of a class that is not the label. */
+INLINE vec slope_of_other(const tile *t, const batch *b, const float *weight, vec p, int at) {
+    vec slope = p * (weight[PREDICTED] + 2.0f * weight[ERROR] * p);
+    for (int k = 0; k < b->asked; k++)
+        if (!of_label_alone(b->kinds[k]))
+            slope += weight[ASKED + k] * slope_of_asked_of_class(t, b->kinds[k], b->exponents[k], p, p, at);
+    return slope;
 }
 
 /* What is needed of all classes for the gradient: `total` and `at_label`. */
@@ -105,31 +152,34 @@ static void open_labelled_slopes(softmax *s, const tile *t, const batch *b, cons
         bits label = load_bits(t->labels + at);
         vec wrong = load(s->wrong + at), others = splat(0.0f), own = others, own_p = others, factor = others;
         for (int c = 0; c < t->classes; c++) {
-            const float *weight = weights + c * (FOCAL + b->focal);
+            const float *weight = weights + c * (ASKED + b->asked);
             bits here = label == c;
             vec p = softmax_probability(s, t, c, at);
-            others += keep(~here, p * (weight[PREDICTED] + 2.0f * weight[ERROR] * p));
+            others += keep(~here, slope_of_other(t, b, weight, p, at));
             own = blend(here, weight[OVERLAP] + weight[PREDICTED] - 2.0f * weight[ERROR] * wrong, own);
             own_p = blend(here, p, own_p);
             factor = blend(here, splat(weight[ENTROPY]), factor);
         }
-        for (int g = 0; g < b->focal; g++) {
+        own = own * own_p - factor;
+        for (int k = 0; k < b->asked; k++) {
             surprise of_label = surprise_of(load(s->entropy + at), own_p, wrong);
+            int kind = b->kinds[k];
             vec weight = splat(0.0f);
             for (int c = 0; c < t->classes; c++)
-                weight = blend(label == c, splat(weights[c * (FOCAL + b->focal) + FOCAL + g]), weight);
-            factor += weight * slope_of_focus(of_label, b->gammas[g]);
+                weight = blend(label == c, splat(weights[c * (ASKED + b->asked) + ASKED + k]), weight);
+            float exponent = b->exponents[k];
+            own += weight * (of_label_alone(kind) ? -slope_of_asked_of_label(kind, exponent, of_label)
+                                                  : slope_of_asked_of_class(t, kind, exponent, -wrong, own_p, at));
         }
-        own = own * own_p - factor;
         store(s->total + at, others + own);
         store(s->at_label + at, own * wrong - own_p * others);
     }
 }
 
-static void slope_labelled(const softmax *s, const tile *t, const float *weight, int c, float *out) {
+static void slope_labelled(const softmax *s, const tile *t, const batch *b, const float *weight, int c, float *out) {
     for (int at = 0; at < t->voxels; at += LANES) {
         vec p = softmax_probability(s, t, c, at);
-        vec slope = p * (weight[PREDICTED] + 2.0f * weight[ERROR] * p - load(s->total + at));
+        vec slope = slope_of_other(t, b, weight, p, at) - p * load(s->total + at);
         store(out + at, blend(load_bits(t->labels + at) == c, load(s->at_label + at), slope));
     }
 }
@@ -139,15 +189,19 @@ static void open_soft_slopes(softmax *s, const tile *t, const batch *b, const fl
     for (int at = 0; at < t->voxels; at += LANES) {
         vec total = splat(0.0f);
         for (int c = 0; c < t->classes; c++) {
-            const float *weight = weights + c * (FOCAL + b->focal);
+            const float *weight = weights + c * (ASKED + b->asked);
             vec p = softmax_probability(s, t, c, at), y = load(t->target + c * t->target_stride + at);
             vec overlap = weight[OVERLAP] * slope_of_overlap(p, y);
             vec slope = p * (overlap + weight[PREDICTED] + 2.0f * weight[ERROR] * (p - y));
             vec factor = splat(weight[ENTROPY]);
-            if (b->focal) {
+            if (b->asked) {
                 surprise at_class = class_surprise(s, t, p, c, at);
-                for (int g = 0; g < b->focal; g++)
-                    factor += weight[FOCAL + g] * slope_of_focus(at_class, b->gammas[g]);
+                for (int k = 0; k < b->asked; k++) {
+                    int kind = b->kinds[k];
+                    if (kind == MISSED || !of_label_alone(kind))
+                        slope += weight[ASKED + k] * slope_of_asked_of_class(t, kind, b->exponents[k], p - y, p, at);
+                    else factor += weight[ASKED + k] * slope_of_entropy(kind, b->exponents[k], at_class);
+                }
             }
             slope -= keep(y != 0.0f, y * factor);
             total += slope;

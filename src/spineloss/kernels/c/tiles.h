@@ -12,10 +12,11 @@ typedef struct {
     const void *logits, *target; /* the target like the logits, or a label per voxel, (N, voxels), or none */
     const uint8_t *mask;         /* (N, voxels) or none; voxels of 0 are not counted */
     const float *map;            /* like the logits, or none; voxels whose weights are all 0 are not counted */
-    const float *gammas;         /* exponents of the focal entropies */
+    const float *exponents;      /* of the columns that are asked for */
+    const int32_t *kinds;        /* theirs */
     int64_t classes, voxels;
     int64_t ignored; /* if `ignores`, the label of voxels that are not counted */
-    int64_t focal;   /* how many gammas */
+    int64_t asked;   /* how many they are */
     int32_t logits_type, target_type;
     int32_t labels; /* whether the target is labels */
     int32_t ignores, softmax;

@@ -3,11 +3,11 @@
 #include "sigmoid_sums.h"
 #include "softmax_sums.h"
 
-/* Adds the sums of voxels `first` to `last` of a sample to `out`, (classes, FOCAL + focal). */
+/* Adds the sums of voxels `first` to `last` of a sample to `out`, (classes, ASKED + asked). */
 void KERNEL(spineloss_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
     tile t;
     softmax s;
-    int64_t columns = FOCAL + b->focal;
+    int64_t columns = ASKED + b->asked;
     for (int64_t at = first; at < last; at += tile_size(b)) {
         open_tile(&t, b, sample, at, last);
         if (b->softmax) open_softmax(&s, &t, b);
@@ -23,13 +23,13 @@ void KERNEL(spineloss_sums)(const batch *b, int64_t sample, int64_t first, int64
 }
 
 /* The gradient of the weighted sums with respect to voxels `first` to `last` of a sample's logits, into `out`, (N,
-   classes, voxels) of the logits' type. The weights are those of the sample, (classes, FOCAL + focal). */
+   classes, voxels) of the logits' type. The weights are those of the sample, (classes, ASKED + asked). */
 void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last, const float *weights,
                                 void *out) {
     tile t;
     softmax s;
     float row[BLOCK];
-    int64_t columns = FOCAL + b->focal;
+    int64_t columns = ASKED + b->asked;
     for (int64_t at = first; at < last; at += tile_size(b)) {
         open_tile(&t, b, sample, at, last);
         if (b->softmax) {
@@ -39,7 +39,7 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
         }
         for (int c = 0; c < t.classes; c++) {
             if (!b->softmax) slope_sigmoid(&t, b, c, weights + c * columns, row);
-            else if (t.labelled) slope_labelled(&s, &t, weights + c * columns, c, row);
+            else if (t.labelled) slope_labelled(&s, &t, b, weights + c * columns, c, row);
             else slope_soft(&s, &t, c, row);
             write_row(&t, b, sample, at, c, row, out);
         }
