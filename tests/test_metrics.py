@@ -8,6 +8,7 @@ from sklearn import metrics as sklearn
 
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS, evaluate
+from spineloss.results.records import is_missed
 
 SPACING = (4.0, 0.9, 1.1)
 
@@ -106,3 +107,28 @@ def test_arguments_that_do_not_fit_are_named(change, words):
     }
     with pytest.raises(UserError, match=words):
         evaluate(**arguments | change)
+
+
+def test_where_nobody_annotated_nothing_counts():
+    target, mask = np.zeros((1, 6, 8), bool), np.ones((1, 6, 8), bool)
+    target[0, 1:4, 1:5] = True
+    prediction = target.copy()
+    prediction[0, 1:4, 5:7] = True
+    mask[..., 5:] = False
+    scores = evaluate(prediction, target, (1, 1, 1), tolerance=0.5, mask=mask)
+    assert (scores["dice"], scores["precision"], scores["accuracy"]) == (1, 1, 1)
+    assert (scores["hausdorff"], scores["surface_dice"]) == (0, 1)
+    mask[0, 3:] = False  # and the lowest row of the prediction shrinks
+    prediction[0, 2, :5] = False
+    scores = evaluate(prediction, target, (1, 1, 1), tolerance=0.5, mask=mask)
+    assert scores["recall"] == 0.5 and scores["hausdorff"] == 1
+
+
+def test_without_an_annotated_face_a_distance_is_undefined_and_not_missed():
+    target = np.zeros((3, 6, 8), bool)
+    target[1, 2, 2:6] = True
+    scores = evaluate(target, target, (1, 1, 1), tolerance=1, mask=target)
+    assert scores["dice"] == 1 and math.isnan(scores["hausdorff"]) and math.isnan(scores["surface_dice"])
+    assert not is_missed(scores, "hausdorff")
+    with pytest.raises(UserError, match="mask .* must have the same shape"):
+        evaluate(target, target, (1, 1, 1), tolerance=1, mask=target[0])

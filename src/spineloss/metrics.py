@@ -4,6 +4,8 @@ What is undefined is NaN, and NaN never enters a mean; how often that happened i
 - An overlap of 0/0 is undefined: precision of an empty prediction, recall of an empty target, Dice of both empty.
 - Surface distances are undefined when prediction or target is empty: there is no surface to measure to.
 - Surface Dice is 0 when one of the two is empty, undefined when both are.
+- Where nobody annotated, nothing counts. A surface is then where a mask meets what is annotated as outside; where
+  there is no such place, distances and surface Dice are undefined.
 """
 
 import math
@@ -45,7 +47,12 @@ METRICS: dict[str, Metric] = {
 
 
 def evaluate(
-    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], *, tolerance: float
+    prediction: np.ndarray,
+    target: np.ndarray,
+    spacing: Sequence[float],
+    *,
+    tolerance: float,
+    mask: np.ndarray | None = None,
 ) -> dict[str, float]:
     """All metrics of one volume; shares in [0, 1], distances in mm.
 
@@ -54,6 +61,7 @@ def evaluate(
         target: likewise, of the same shape.
         spacing: of each axis, mm, above 0.
         tolerance: of the surface Dice, mm, at least 0.
+        mask: likewise; False (or 0) ignores a voxel. All count by default.
 
     Returns:
         A number for each of `METRICS`; NaN where undefined (see above).
@@ -68,17 +76,22 @@ def evaluate(
     prediction, target = _booleans("prediction", prediction), _booleans("target", target)
     if prediction.shape != target.shape:
         raise UserError(f"prediction {prediction.shape} and target {target.shape} must have the same shape.")
+    counted = None if mask is None else _booleans("mask", mask)
+    if counted is not None and counted.shape != target.shape:
+        raise UserError(f"mask {counted.shape} and target {target.shape} must have the same shape.")
     if len(spacing) != prediction.ndim or not all(0 < step < math.inf for step in spacing):
         raise UserError(
             f"spacing must hold {prediction.ndim} numbers above 0, one per axis in mm; it is {tuple(spacing)}."
         )
     if not tolerance >= 0:
         raise UserError(f"tolerance must be at least 0 mm; it is {tolerance:g}.")
-    tp = int(np.count_nonzero(prediction & target))
-    fp = int(np.count_nonzero(prediction)) - tp
-    fn = int(np.count_nonzero(target)) - tp
-    return overlap(tp, fp, fn, prediction.size - tp - fp - fn) | surface_distances(
-        prediction, target, spacing, tolerance
+    found, true = (prediction, target) if counted is None else (prediction & counted, target & counted)
+    tp = int(np.count_nonzero(found & true))
+    fp = int(np.count_nonzero(found)) - tp
+    fn = int(np.count_nonzero(true)) - tp
+    voxels = target.size if counted is None else int(np.count_nonzero(counted))
+    return overlap(tp, fp, fn, voxels - tp - fp - fn) | surface_distances(
+        prediction, target, spacing, tolerance, counted
     )
 
 
@@ -112,7 +125,11 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def surface_distances(
-    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float], tolerance: float
+    prediction: np.ndarray,
+    target: np.ndarray,
+    spacing: Sequence[float],
+    tolerance: float,
+    counted: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Distances between the surfaces of two masks, in mm.
 
@@ -124,12 +141,16 @@ def surface_distances(
     References:
         Nikolov et al., Clinically applicable segmentation of head and neck anatomy, JMIR 23, 2021.
     """
-    if not prediction.any() or not target.any():
-        one_is_empty = bool(prediction.any() or target.any())
-        undefined = dict.fromkeys(("hausdorff", "hd95", "assd"), math.nan)
+    found, true = (prediction, target) if counted is None else (prediction & counted, target & counted)
+    undefined = dict.fromkeys(("hausdorff", "hd95", "assd", "surface_dice"), math.nan)
+    if not found.any() or not true.any():
+        one_is_empty = bool(found.any() or true.any())
         return undefined | {"surface_dice": 0.0 if one_is_empty else math.nan}
     box = _bounding_box(prediction | target)
-    prediction_border, target_border = border(prediction[box]), border(target[box])
+    within = None if counted is None else counted[box]
+    prediction_border, target_border = border(prediction[box], within), border(target[box], within)
+    if not prediction_border.any() or not target_border.any():
+        return undefined
     there = distance_map(target_border, spacing)[prediction_border]
     back = distance_map(prediction_border, spacing)[target_border]
     pooled = np.concatenate([there, back])
@@ -142,21 +163,25 @@ def surface_distances(
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The part of the volume that holds the mask and its neighbours."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         present = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(int(present[0]), int(present[-1]) + 1))
+        box.append(slice(max(int(present[0]) - 1, 0), int(present[-1]) + 2))
     return tuple(box)
 
 
-def border(mask: np.ndarray) -> np.ndarray:
-    """The voxels of a mask (*spatial) with a face to the outside; beyond the volume is outside."""
-    inner = np.pad(mask, 1)
+def border(mask: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """The voxels of a mask (*spatial) with a face to the outside; beyond the volume is outside.
+
+    Where only some voxels are `counted`, those of them with a face to a counted voxel outside.
+    """
+    inner = np.pad(mask if counted is None else mask | ~counted, 1)
     eroded = mask.copy()
     for axis in range(mask.ndim):
         middle = [slice(1, -1)] * mask.ndim
         for shift in (slice(0, -2), slice(2, None)):
             middle[axis] = shift
             eroded &= inner[tuple(middle)]
-    return mask & ~eroded
+    return mask & ~eroded if counted is None else mask & counted & ~eroded

@@ -38,6 +38,18 @@ def test_exclusive_structures_are_decided_among_each_other_and_the_background():
     assert labelling.label_map(probabilities).tolist() == [[[0, 5, 9]]]
 
 
+@pytest.mark.parametrize("kind", ["merged", "per-label", "exclusive"])
+def test_what_nobody_annotated_is_no_structure_and_does_not_count(kind):
+    labelling = labelling_of(kind, [1, 7], ignore=3)
+    target = labelling.target_of(LABEL_MAP)
+    known = LABEL_MAP != 3
+    assert labelling.counted(target).tolist() == known[None].tolist()
+    assert not labelling.masks(target)[:, ~torch.from_numpy(known)].any()
+    assert not labelling.volumes(target[None])[0][:, ~torch.from_numpy(known)].any()
+    with pytest.raises(UserError, match="label 7 is ignored"):
+        labelling_of(kind, [1, 7], ignore=7)
+
+
 def test_it_is_the_same_again_from_its_record():
     labelling = labelling_of("exclusive", [1, 1024])
     assert Labelling.from_plain(labelling.plain()) == labelling

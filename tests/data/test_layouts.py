@@ -190,7 +190,6 @@ def test_regions_and_ignore_are_read_as_nnunet_writes_them(tmp_path):
     [
         (2, {"modality": {"0": "T1", "1": "T2"}}, r"2 image channels \(T1, T2\)"),
         (2, None, "2 image channels"),
-        (1, {"labels": {"background": 0, "bone": 1, "ignore": 2}}, "label 2 as `ignore`"),
         (1, {"labels": {"whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}, "regions .whole, core"),
     ],
 )

@@ -87,3 +87,23 @@ def test_resize_labels_loses_no_speck_and_invents_none():
     resized = preprocessing.resize_labels(labels, (16, 16, 16))
     assert (resized == 2).nonzero().tolist() == [[0, 2, 1, 12]]
     assert (resized == 7).sum() == 16**3 / 2 - 1 and not resized[..., :8].any()
+
+
+@pytest.mark.parametrize("resize", [preprocessing.resize_labels, preprocessing.resize_mask])
+def test_what_is_ignored_stays_so_and_leaks_into_nothing(resize):
+    labels, _ = touching()
+    labels = (labels > 0).to(torch.uint8)
+    labels[:, :, 40:] = preprocessing.IGNORED
+    resized = resize(labels, (16, 30, 30))
+    ignored = resized == preprocessing.IGNORED
+    assert ignored[:, :, 20:].all() and not ignored[:, :, :20].any()
+    share = (resized == 1).sum() / (~ignored).sum()
+    assert share.item() == pytest.approx((labels == 1).sum().item() / (39 * 40 * 60), abs=1 / (16 * 20 * 30))
+
+
+def test_a_voxel_is_ignored_when_mostly_ignored():
+    labels = torch.full((1, 2, 2, 6), preprocessing.IGNORED, dtype=torch.uint8)
+    labels[..., :2] = 2  # the first voxel of the grid is all of it
+    labels[0, 0, :, 2] = 3  # the second one a quarter
+    labels[0, :, :, 4] = torch.tensor([[3, 3], [2, 3]])  # the third one half: three to one
+    assert preprocessing.resize_labels(labels, (1, 1, 3)).tolist() == [[[[2, 255, 3]]]]

@@ -1,6 +1,7 @@
 """Studies of several structures: trained, tabled, looked at and predicted."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,17 +9,21 @@ import SimpleITK as sitk
 import torch
 from monai.losses import DiceLoss
 
+from data.test_cases import save, volume
 from ellipsoids import ellipsoids
 from spineloss.data.batches import Target
 from spineloss.data.labelling import labelling_of
+from spineloss.errors import UserError
 from spineloss.report.content import read_content
 from spineloss.report.gallery import Gallery
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.table import summarise
+from spineloss.search.split import prepare_search
 from spineloss.study.engine import run_study
 from spineloss.study.landscape import write_landscape
 from spineloss.study.prediction import Predictor, find_runs
+from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import convention
 from spineloss.study.settings import check
 from spineloss.text import parse
@@ -103,3 +108,40 @@ def test_the_background_counts_in_no_overlap_as_in_monai():
     by_hand = (logits.softmax(1) * maps)[:, 1:].mean()
     assert boundary(logits, target.mask, **target.context()).item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert (maps[:, 1] <= 0).equal(torch.stack(targets)[:, 0] == 1)
+
+
+@pytest.mark.parametrize("target", ["merged", "exclusive"])
+def test_what_nobody_annotated_counts_in_no_score(target, tmp_path):
+    data = write_volumes(tmp_path / "volumes", cases=4)
+    for path in (data / "masks").iterdir():
+        array = sitk.GetArrayFromImage(sitk.ReadImage(path))
+        array[:, 14:24] = 3  # across both structures, and between them
+        sitk.WriteImage(sitk.GetImageFromArray(array), path)
+    settings = SETTINGS | {"data": data, "target": target, "ignore": 3, "methods": ["dice + boundary"]}
+    list(run_study(check(settings, "test"), tmp_path / "study", lambda line: None))
+    run = Run.of(tmp_path / "study", "dice + boundary", 0)
+    predictor = Predictor([run])
+    ((_, scores),) = run.scores().items()
+    for case in {case for case, _ in scores}:
+        found, truth = (
+            sitk.GetArrayFromImage(image)
+            for image in (
+                predictor.mask(data / "images" / f"{case}.mha"),
+                sitk.ReadImage(data / "masks" / f"{case}.mha"),
+            )
+        )
+        for label in ["all"] if target == "merged" else ["7", "1024"]:
+            sides = (found == 1, truth > 3) if label == "all" else (found == int(label), truth == int(label))
+            counted = [side[truth != 3] for side in sides]
+            assert scores[case, label]["accuracy"] == pytest.approx((counted[0] == counted[1]).mean())
+
+
+def test_an_ignored_label_is_read_from_dataset_json_and_no_search_learns_from_it(tmp_path):
+    for case in range(3):
+        save(volume(case), tmp_path / "imagesTr" / f"c{case}_0000.nii.gz")
+        save(volume(labels=True), tmp_path / "labelsTr" / f"c{case}.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "bone": 1, "ignore": 2}}))
+    data = prepare_study(check(SETTINGS | {"data": tmp_path, "methods": ["dice"]}, "test"), lambda line: None)
+    assert data.labelling.ignore == 2 and data.labelling.structures[0].labels == (1,)
+    with pytest.raises(UserError, match="label 2"):
+        prepare_search(tmp_path, (16, 32, 32), 0, cache=None, progress=lambda line: None)

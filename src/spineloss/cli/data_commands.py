@@ -27,12 +27,15 @@ def check(
     from spineloss.data.check import check
     from spineloss.data.layouts import find_cases
 
-    report = check(find_cases(source))
+    layout = find_cases(source)
+    report = check(layout)
     show(_case_table(report))
     for problem in report.problems:
         say(f"{problem.case}: {problem.sentence}")
     for remark in report.remarks:
         say(f"{remark.case}: note: {remark.sentence}")
+    if layout.labels.ignore is not None:
+        say(f"Label {layout.labels.ignore} is what nobody annotated: it counts neither in losses nor in metrics.")
     say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
     if report.problems:
         raise typer.Exit(FAILED)

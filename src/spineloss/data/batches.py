@@ -41,7 +41,8 @@ class Target:
         """That of samples' targets (C, *grid), with the distance maps that a loss needs."""
         mask = torch.stack(list(targets))
         volumes = labelling.volumes(mask) if needs else mask
-        maps = {unit: signed_distance_maps(volumes, spacing if unit == "mm" else None) for unit in needs}
+        counted = labelling.counted(mask)
+        maps = {unit: signed_distance_maps(volumes, spacing if unit == "mm" else None, counted) for unit in needs}
         return cls(mask if labelling.exclusive else mask.float(), spacing, maps)
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":

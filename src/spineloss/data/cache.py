@@ -51,7 +51,7 @@ class Cache:
     def _report_path(self, layout: Layout) -> Path:
         stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in layout.cases]
         unpaired = [problem.sentence for problem in layout.problems]
-        key = key_of([str(layout.source.resolve()), stamps, unpaired])
+        key = key_of([str(layout.source.resolve()), stamps, unpaired, layout.labels.ignore])
         return self.folder / "reports" / f"{key}.json"
 
     def path(self, key: str) -> Path:

@@ -22,7 +22,7 @@ Use = Callable[[Case, str, sitk.Image, sitk.Image], None]
 
 @dataclass(frozen=True)
 class Row:
-    """One readable case: shape and spacing as (z, y, x), intensities, voxels of each label."""
+    """One readable case: shape and spacing as (z, y, x), intensities, voxels of each label, foreground's share."""
 
     case: str
     shape: tuple[int, int, int]
@@ -65,7 +65,7 @@ def check(layout: Layout, use: Use | None = None) -> Report:
         use: called with each case that has no problem while its volumes are in memory.
     """
     with ThreadPoolExecutor() as pool:
-        inspected = list(pool.map(lambda case: _inspect(case, use), layout.cases))
+        inspected = list(pool.map(lambda case: _inspect(case, layout.labels.ignore, use), layout.cases))
     by_case = dict(zip([case.id for case in layout.cases], inspected, strict=True))
     problems = [*layout.problems, *(problem for one in inspected for problem in one.problems)]
     return Report(
@@ -77,7 +77,7 @@ def check(layout: Layout, use: Use | None = None) -> Report:
     )
 
 
-def _inspect(case: Case, use: Use | None) -> _Inspection:
+def _inspect(case: Case, ignore: int | None, use: Use | None) -> _Inspection:
     try:
         image, labels = read_image(case), read_labels(case.masks)
         remarks = [
@@ -86,7 +86,7 @@ def _inspect(case: Case, use: Use | None) -> _Inspection:
     except UserError as error:
         return _Inspection([Problem(case.id, "unreadable", str(error))])
     array, label_map = volumes.array_of(image), volumes.array_of(labels)
-    problems = _problems(case, image, labels, array, label_map, remarks)
+    problems = _problems(case, image, labels, array, label_map, ignore, remarks)
     if any(problem.kind == "labels" for problem in problems):
         return _Inspection(problems, remarks)
     values, counts = np.unique(label_map, return_counts=True)
@@ -99,7 +99,7 @@ def _inspect(case: Case, use: Use | None) -> _Inspection:
         float(array.min()),
         float(array.max()),
         voxels,
-        sum(voxels.values()) / label_map.size,
+        sum(count for label, count in voxels.items() if label != ignore) / label_map.size,
     )
     geometry = repr((image.GetSize(), image.GetSpacing(), image.GetDirection())).encode()
     pixels = _digest(array.tobytes())
@@ -122,6 +122,7 @@ def _problems(
     labels: sitk.Image,
     array: np.ndarray,
     label_map: np.ndarray,
+    ignore: int | None,
     remarks: list[Problem],
 ) -> list[Problem]:
     problems = []
@@ -134,7 +135,7 @@ def _problems(
         problems.append(Problem(case.id, "NaN", sentence))
     if (sentence := _no_label_map(label_map)) is not None:
         problems.append(Problem(case.id, "labels", f"{mask} {sentence}."))
-    elif not label_map.any():
+    elif np.isin(label_map, [0] if ignore is None else [0, ignore]).all():
         problems.append(Problem(case.id, "empty mask", f"{mask} is empty: segment it or leave its case out."))
     return problems
 

@@ -75,6 +75,7 @@ def prepare(
     grid: Grid,
     labels: str | Sequence[int],
     target: Kind,
+    ignore: int | None = None,
     leave_out: Sequence[str],
     groups: str = "auto",
     cache: Cache,
@@ -87,6 +88,7 @@ def prepare(
         grid: (Z, Y, X) voxels of the network's input.
         labels: `all`, or the chosen ones.
         target: how labels become targets; see `Labelling`.
+        ignore: the label of what is not annotated; what the data set says of it by default.
         leave_out: ids of cases to leave out, whatever is wrong with them.
         groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
         cache: where prepared cases are kept.
@@ -100,13 +102,13 @@ def prepare(
     kept = _without(layout, leave_out, source)
     report, orientation = _look(layout, kept, grid, cache)
     _refuse_problems(report, leave_out, source)
-    chosen = _chosen_labels(report, kept, labels, source)
-    labelling = labelling_of(target, chosen)
+    ignore = layout.labels.ignore if ignore is None else ignore
+    labelling = labelling_of(target, _chosen_labels(report, kept, labels, ignore, source), ignore)
     samples = {}
     for number, case in enumerate(kept, start=1):
         digest = report.content[case.id]
         volume_key = key_of([digest, grid, orientation])
-        target_key = key_of([digest, grid, orientation, chosen, target])
+        target_key = key_of([digest, grid, orientation, labelling.plain()])
         targets = cache.read(target_key, *TARGET)
         if targets is None or cache.read(volume_key, "image") is None:
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
@@ -118,7 +120,8 @@ def prepare(
             cache.write(target_key, targets)
         spacing = tuple(targets["spacing"].tolist())
         samples[case.id] = Sample(case.id, spacing, cache.path(volume_key), cache.path(target_key))
-    content = "\n".join(f"{case} {report.content[case]}" for case in sorted(samples))
+    described = [] if ignore is None else [f"label {ignore} is ignored"]
+    content = "\n".join([*(f"{case} {report.content[case]}" for case in sorted(samples)), *described])
     declared = {case.id: case.group for case in kept if case.group}
     return Dataset(
         samples,
@@ -154,11 +157,13 @@ def _refuse_problems(report: Report, leave_out: Sequence[str], source: Path) -> 
         )
 
 
-def _chosen_labels(report: Report, kept: Sequence[Case], labels: str | Sequence[int], source: Path) -> list[int]:
+def _chosen_labels(
+    report: Report, kept: Sequence[Case], labels: str | Sequence[int], ignore: int | None, source: Path
+) -> list[int]:
     ids = {case.id for case in kept}
     present = Counter(label for row in report.rows if row.case in ids for label in row.voxels)
     if labels == "all":
-        return sorted(present)
+        return sorted(label for label in present if label != ignore)
     absent = [label for label in labels if label not in present]
     if absent:
         raise UserError(f"{source}: no case holds label {absent[0]}; the labels there are {sorted(present)}.")

@@ -35,10 +35,12 @@ class Labelling:
     Args:
         kind: `merged` into one structure, `exclusive`, or `per-label`, each on its own.
         structures: in the order of the network's outputs.
+        ignore: the label of voxels that nobody annotated, which count neither in losses nor in metrics.
     """
 
     kind: Kind
     structures: tuple[Structure, ...]
+    ignore: int | None = None
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Labelling":
@@ -85,6 +87,8 @@ class Labelling:
             target = sum(number * mask.astype(np.uint8) for number, mask in enumerate(masks, 1))[None]
         else:
             target = np.stack(masks).astype(np.uint8)
+        if self.ignore is not None:
+            target[:, label_map == self.ignore] = IGNORED
         return torch.from_numpy(target)
 
     def resized(self, target: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -94,6 +98,10 @@ class Labelling:
     def masks(self, target: torch.Tensor) -> torch.Tensor:
         """Where each structure is: (structures, Z, Y, X) booleans."""
         return target == self._numbers(target) if self.exclusive else target == 1
+
+    def counted(self, targets: torch.Tensor) -> torch.Tensor | None:
+        """Which voxels of targets (..., C, Z, Y, X) are annotated, (..., 1, Z, Y, X), or none where all are."""
+        return None if self.ignore is None else targets[..., :1, :, :, :] != IGNORED
 
     def volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """A batch of targets (N, C, Z, Y, X) as booleans of the logits' shape, (N, outputs, Z, Y, X)."""
@@ -129,21 +137,24 @@ class Labelling:
         return values.astype(np.min_scalar_type(values.max()))[number.numpy()]
 
 
-def labelling_of(kind: Kind, labels: Sequence[int]) -> Labelling:
+def labelling_of(kind: Kind, labels: Sequence[int], ignore: int | None = None) -> Labelling:
     """How labels become a target of a kind.
 
     Args:
         kind: of the target.
         labels: the chosen ones.
+        ignore: the label of what is not annotated, if there is one.
 
     Raises:
-        UserError: there are too many.
+        UserError: there are too many, or what is not annotated is chosen.
 
     >>> labelling_of("merged", [1, 2]).structures
     (Structure(name='all', labels=(1, 2), value=1),)
     """
+    if ignore in labels:
+        raise UserError(f"label {ignore} is ignored and cannot be segmented: take it out of `labels`.")
     if kind == "merged":
-        return Labelling(kind, (Structure("all", tuple(labels), 1),))
+        return Labelling(kind, (Structure("all", tuple(labels), 1),), ignore)
     if len(labels) > MOST:
         raise UserError(f"target: {kind} of {len(labels)} labels is too many: choose up to {MOST} with `labels`.")
-    return Labelling(kind, tuple(Structure(str(label), (label,), label) for label in labels))
+    return Labelling(kind, tuple(Structure(str(label), (label,), label) for label in labels), ignore)

@@ -56,11 +56,6 @@ def _refuse_unsupported(layout: Layout) -> None:
             f"{source} has {len(channels)} image channels ({', '.join(channels)}), and a study takes one: "
             "keep the files of one as _0000, and its name alone in dataset.json."
         )
-    if labels.ignore is not None:
-        raise UserError(
-            f"{source}: dataset.json marks label {labels.ignore} as `ignore`, which a study would train as a "
-            f"structure: use spineloss.loss(..., ignore={labels.ignore}) in a loop of your own, or nnU-Net."
-        )
     if labels.regions:
         raise UserError(
             f"{source}: dataset.json names regions ({', '.join(labels.regions)}), which a study does not train: "

@@ -46,41 +46,71 @@ def resize_mask(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
     finer), and the fullest voxels are kept, as many as hold the volume. A fixed threshold would shrink thin
     parts or, set near zero, grow the mask by a fifth.
 
+    A grid voxel that is mostly `IGNORED` is so. The others are filled by what is annotated of them, and a channel
+    keeps its share of the annotated volume.
+
     Args:
-        mask: (C, Z, Y, X) booleans.
+        mask: (C, Z, Y, X) booleans, or 0, 1 and `IGNORED`.
         grid: (Z, Y, X) voxels.
 
     Returns:
         (C, *grid) uint8, within half a voxel of the original volume; a channel that is not empty keeps a voxel.
     """
+    known = _Annotated(mask[0] != IGNORED, grid)
     resized = torch.zeros(len(mask), *grid, dtype=torch.uint8)
-    for channel, own in zip(resized, mask.bool(), strict=True):
-        channel.view(-1)[_fullest(_occupancy(own, grid).flatten(), _voxels(own, grid))] = 1
-    return resized
+    for channel, own in zip(resized, mask == 1, strict=True):
+        channel.view(-1)[_fullest(known.occupancy(own), known.places(own))] = 1
+    return torch.where(known.counted, resized, IGNORED)
 
 
 def resize_labels(labels: torch.Tensor, grid: Grid) -> torch.Tensor:
     """Resample a map of exclusive labels so that each keeps its physical volume, and none overlaps another.
 
     As `resize_mask`, label by label, the smallest first: a label takes its fullest voxels of those that are left,
-    so that a small one is not lost beside a large one.
+    so that a small one is not lost beside a large one. What is `IGNORED` is treated as there.
 
     Args:
-        labels: (1, Z, Y, X) integers, 0 for the background.
+        labels: (1, Z, Y, X) uint8, 0 for the background.
         grid: (Z, Y, X) voxels.
 
     Returns:
-        (1, *grid) of the same type; the background is what no label takes.
+        (1, *grid) uint8; the background is what no label takes.
     """
-    present, counts = labels[labels != 0].unique(return_counts=True)
-    resized = torch.zeros(1, *grid, dtype=labels.dtype)
-    free = torch.ones(grid)
+    known = _Annotated(labels[0] != IGNORED, grid)
+    present, counts = labels[(labels != 0) & (labels != IGNORED)].unique(return_counts=True)
+    resized = torch.zeros(1, *grid, dtype=torch.uint8)
+    free = torch.ones(math.prod(grid))
     for label in present[counts.argsort(stable=True)]:
         own = labels[0] == label
-        chosen = _fullest((_occupancy(own, grid) * free).flatten(), _voxels(own, grid))
+        chosen = _fullest(known.occupancy(own) * free, known.places(own))
         resized.view(-1)[chosen] = label
-        free.view(-1)[chosen] = 0
-    return resized
+        free[chosen] = 0
+    return torch.where(known.counted, resized, IGNORED)
+
+
+class _Annotated:
+    """Which voxels of a grid are annotated, and how masks fill those.
+
+    Args:
+        known: (Z, Y, X) booleans; what is annotated.
+        grid: (Z, Y, X) voxels.
+    """
+
+    def __init__(self, known: torch.Tensor, grid: Grid) -> None:
+        self.grid = grid
+        self.share = None if known.all() else _occupancy(known, grid)
+        self.counted = torch.ones(grid, dtype=torch.bool) if self.share is None else self.share >= 0.5
+        self.ratio = int(self.counted.sum()) / max(int(known.sum()), 1)
+
+    def occupancy(self, mask: torch.Tensor) -> torch.Tensor:
+        """The share that a (Z, Y, X) mask fills of what is annotated of each voxel of the grid; flat."""
+        found = _occupancy(mask, self.grid)
+        return (found if self.share is None else torch.where(self.counted, found / self.share, 0)).flatten()
+
+    def places(self, mask: torch.Tensor) -> int:
+        """How many voxels of the grid hold the volume of a mask; at least one if it is not empty."""
+        voxels = int(mask.sum())
+        return max(round(voxels * self.ratio), int(voxels > 0))
 
 
 def _occupancy(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -88,12 +118,6 @@ def _occupancy(mask: torch.Tensor, grid: Grid) -> torch.Tensor:
     coarse = tuple(min(size, wanted) for size, wanted in zip(mask.shape, grid, strict=True))
     occupancy = functional.adaptive_avg_pool3d(mask[None, None].float(), coarse)
     return functional.interpolate(occupancy, size=grid, mode="trilinear", align_corners=False)[0, 0]
-
-
-def _voxels(mask: torch.Tensor, grid: Grid) -> int:
-    """How many voxels of the grid hold the volume of a mask; at least one if it is not empty."""
-    voxels = int(mask.sum())
-    return max(round(voxels * (math.prod(grid) / mask.numel())), int(voxels > 0))
 
 
 def _fullest(occupancy: torch.Tensor, count: int) -> torch.Tensor:

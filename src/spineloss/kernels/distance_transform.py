@@ -53,18 +53,25 @@ def signed_distance_map(mask: np.ndarray, spacing: Sequence[float] | None = None
 
 
 def signed_distance_maps(
-    masks: torch.Tensor, spacing: torch.Tensor | Sequence[float] | None = None
+    masks: torch.Tensor,
+    spacing: torch.Tensor | Sequence[float] | None = None,
+    counted: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The signed distance map of each sample and channel, without gradient.
 
     Args:
         masks: (N, C, *spatial), 2D or 3D; a voxel above 0.5 is foreground.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
+        counted: (N, 1 or C, *spatial) booleans; a voxel that does not count is on neither side, and 0 in the map.
 
     Returns:
         (N, C, *spatial) float32, on the masks' device and made there.
     """
     hard = masks.detach() > 0.5
+    if counted is not None:
+        sides = (hard & counted, ~hard & counted)
+        outside, inside = (signed_distance_maps(side, spacing).clamp(min=0) for side in sides)
+        return torch.where(counted, outside - inside, 0.0)
     steps = torch.ones(hard.ndim - 2) if spacing is None else torch.as_tensor(spacing)
     rows = steps.double().expand(len(hard), hard.ndim - 2).tolist()
     if not hard.numel():

@@ -170,13 +170,7 @@ class Inputs:
         return self._maps(logits.softmax(1) > 0.5 if self.convention.activation == "softmax" else logits > 0, unit)
 
     def _maps(self, masks: torch.Tensor, unit: Unit) -> torch.Tensor:
-        """Distances to the nearest voxel of the other side that counts: an ignored voxel is on neither side."""
-        spacing = self.spacing if unit == "mm" else None
-        if self.counted is None:
-            return signed_distance_maps(masks, spacing)
-        sides = (masks & self.counted, ~masks & self.counted)
-        outside, inside = (signed_distance_maps(side, spacing).clamp(min=0) for side in sides)
-        return torch.where(self.counted, outside - inside, 0.0)
+        return signed_distance_maps(masks, self.spacing if unit == "mm" else None, self.counted)
 
     def weighted_mean(self, weights: torch.Tensor) -> torch.Tensor:
         """Mean over the voxels of P W: (N, C), for weights (N, C, *spatial)."""

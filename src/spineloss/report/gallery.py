@@ -73,22 +73,28 @@ class Gallery:
 
     def label_shares(self) -> dict[str, dict[int, float]]:
         """Case -> each of the study's labels -> its share of the foreground."""
-        labels = self.content.study.labels
+        labels, ignore = self.content.study.labels, self.data.labelling.ignore
         shares = {}
         for row in Cache().report(find_cases(self.content.study.data)).rows:
-            voxels = {label: count for label, count in row.voxels.items() if labels == "all" or label in labels}
+            voxels = {
+                label: count
+                for label, count in row.voxels.items()
+                if label != ignore and (labels == "all" or label in labels)
+            }
             if row.case in self.data.samples and voxels:
                 shares[row.case] = {label: count / sum(voxels.values()) for label, count in voxels.items()}
         return shares
 
     def prediction(self, method: str, case: str) -> np.ndarray:
-        """The foreground of a case by a method: (Z, Y, X) booleans."""
+        """The foreground of a case by a method where it is annotated: (Z, Y, X) booleans."""
         if (method, case) not in self._masks:
             fold = next(number for number, cases in enumerate(self.content.folds) if case in cases)
             if (method, fold) not in self._predictors:
                 self._predictors[method, fold] = Predictor([Run.of(self.content.folder, method, fold)])
             probabilities = self._predictors[method, fold].probabilities(self.scan(case).image)
-            self._masks[method, case] = self.data.labelling.decide(probabilities).any(0).numpy()
+            predicted = self.data.labelling.decide(probabilities).any(0)
+            counted = self.data.labelling.counted(self.data.samples[case].own_target())
+            self._masks[method, case] = (predicted if counted is None else predicted & counted[0]).numpy()
         return self._masks[method, case]
 
     def predicts(self, method: str, case: str) -> bool:

@@ -58,13 +58,14 @@ def _record(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Re
 def is_missed(scores: Mapping[str, float], metric: str) -> bool:
     """Whether a metric is undefined because a method found nothing of a structure that is there.
 
-    Recall is defined wherever there is a truth.
+    Recall is defined wherever there is a truth, and 0 where nothing of it is found. Where the truth is partly not
+    annotated, a distance may be undefined though the structure was found.
 
     >>> missed = dict.fromkeys(METRICS, 0.0) | {"hd95": math.nan, "precision": math.nan}
     >>> is_missed(missed, "hd95"), is_missed(missed, "dice"), is_missed(missed | {"recall": math.nan}, "hd95")
     (True, False, False)
     """
-    return math.isnan(scores[metric]) and not math.isnan(scores["recall"])
+    return math.isnan(scores[metric]) and scores["recall"] == 0
 
 
 def fill_missed(records: Iterable[Record], diagonals: Mapping[str, float]) -> list[Record]:

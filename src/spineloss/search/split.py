@@ -7,6 +7,7 @@ from pathlib import Path
 from spineloss.data import dataset, folds
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
+from spineloss.errors import UserError
 
 THIRDS, QUARTERS = 3, 4
 
@@ -53,7 +54,7 @@ def prepare_search(
         progress: called with a line about what is being done.
 
     Raises:
-        UserError: the data has problems or too few cases.
+        UserError: the data has problems or too few cases, or is annotated in part.
     """
     data = dataset.prepare(
         source,
@@ -64,4 +65,9 @@ def prepare_search(
         cache=cache or Cache(),
         progress=progress,
     )
+    if data.labelling.ignore is not None:
+        raise UserError(
+            f"{source} has voxels that nobody annotated (label {data.labelling.ignore}), and a search learns from "
+            "whole masks: leave those cases out of a folder of its own."
+        )
     return data, hold_out(list(data.samples), seed, data.groups)

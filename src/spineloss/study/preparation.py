@@ -28,6 +28,7 @@ def prepare_study(study: Study, progress: Callable[[str], None], cache: Cache | 
         grid=study.grid,
         labels=study.labels,
         target=study.target,
+        ignore=study.ignore,
         leave_out=study.leave_out,
         groups=study.groups,
         cache=cache or Cache(),

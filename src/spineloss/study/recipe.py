@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spineloss import weighting
 from spineloss.data.labelling import Labelling
+from spineloss.data.preprocessing import IGNORED
 from spineloss.losses import Compound, Loss, WeightedSum
 from spineloss.losses.convention import Convention
 from spineloss.results.run_folder import Run
@@ -36,7 +37,8 @@ def convention(labelling: Labelling) -> Convention:
     The background of exclusive structures counts in cross-entropies alone: as in nnU-Net, overlaps and distances
     are averaged over the structures.
     """
-    return Convention(activation=labelling.activation, background=not labelling.exclusive)
+    ignore = None if labelling.ignore is None else IGNORED
+    return Convention(activation=labelling.activation, ignore=ignore, background=not labelling.exclusive)
 
 
 def recipe(

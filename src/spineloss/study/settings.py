@@ -51,6 +51,8 @@ class Study(Settings):
     """The labels that are segmented."""
     target: Kind = "merged"
     """`merged`: any of the labels; `exclusive`: each, none overlapping (softmax); `per-label`: each by itself."""
+    ignore: Label | None = None
+    """The label of voxels that nobody annotated: they count nowhere. What `dataset.json` says, if not given."""
     grid: tuple[Axis, Axis, Axis] = (32, 224, 224)
     """Voxels (Z, Y, X) that every case is resampled to, the coarsest axis first; multiples of 16."""
     network: str = "unet"

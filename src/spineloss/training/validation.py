@@ -90,10 +90,13 @@ def validate(
             target, spacing = sample.own_target(), sample.own_spacing()
             probabilities = resize_image(probabilities, tuple(target.shape[1:]))
         predictions, truths = labelling.decide(probabilities), labelling.masks(target)
+        counted = labelling.counted(target)
+        annotated = None if counted is None else counted[0].numpy()
         if not examples:
-            examples.append(Example(sample, predictions, truths, spacing))
+            seen = predictions if counted is None else predictions & counted
+            examples.append(Example(sample, seen, truths, spacing))
         for label, prediction, truth in zip(labelling.names, predictions, truths, strict=True):
-            scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance)
+            scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance, mask=annotated)
             rows.append({"case": sample.case, "label": label, **scores})
     network.train()
     return Validation(rows, examples[0], forward)
