@@ -18,7 +18,8 @@ from machine import describe, write
 from obvious import obvious_trials
 from spineloss import networks
 from spineloss.data import dataset
-from spineloss.data.batches import Augment, BatchPair, pairs, training_batches
+from spineloss.data.augmentation import Augment
+from spineloss.data.batches import BatchPair, pairs, training_batches
 from spineloss.data.cache import Cache
 from spineloss.text import parse
 from spineloss.training.greedy import Greedy, GreedySearch, first_best

@@ -32,7 +32,9 @@ INSIDE = {
         {"__main__"},
     ],
     "data": [
-        {"guards", "augmentation", "folds", "groups", "preprocessing"},
+        {"guards", "deformation", "folds", "groups", "preprocessing"},
+        {"intensity"},
+        {"augmentation"},
         {"dicom", "metaimage", "nifti", "nrrd"},
         {"volumes"},
         {"cases", "phantom"},

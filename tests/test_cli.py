@@ -9,7 +9,7 @@ import yaml
 from spineloss.cli import main
 from spineloss.cli.application import app
 
-HEAVY = ("torch", "matplotlib", "monai", "SimpleITK", "torchio", "sklearn", "scipy")
+HEAVY = ("torch", "matplotlib", "monai", "SimpleITK", "sklearn", "scipy")
 
 
 @dataclass

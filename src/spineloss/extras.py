@@ -3,7 +3,7 @@
 EXTRAS: dict[str, tuple[str, ...]] = {
     "study": (
         "SimpleITK", "jinja2", "matplotlib", "monai", "nibabel", "PIL", "pydantic", "pydicom", "rich",
-        "scipy", "sklearn", "torchio", "typer", "yaml",
+        "scipy", "sklearn", "typer", "yaml",
     ),
     "nnunet": ("nnunetv2", "rich", "typer"),
     "trackers": ("tensorboard", "wandb"),

@@ -1,66 +1,72 @@
-import numpy as np
+from dataclasses import fields, replace
+
 import pytest
 import torch
 
-from spineloss.data import augmentation
+from spineloss.data import augmentation, deformation, intensity
+from spineloss.data.augmentation import Augment, augmented
 from spineloss.seeding import generator
 
 SPACING = (4.0, 1.0, 1.0)
+KEY = (21, 0, 3, "case")
+OFF = Augment(affine=0.0, noise=0.0, mixup=0.0, mixup_alpha=0.2)
+OPTIONS = [each.name for each in fields(Augment) if each.default == 0.0]
 
 
 @pytest.fixture
 def pair():
     mask = torch.zeros(2, 16, 48, 48, dtype=torch.uint8)
-    mask[0, 4:12, 12:36, 16:32] = 1
-    return mask[:1].float() * 3 - 1, mask
+    mask[0, 3:12, 10:36, 20:32] = 1
+    image = torch.randn(2, 16, 48, 48, generator=torch.Generator().manual_seed(1)) + 3 * mask[:1]
+    return image, mask
 
 
 def test_nothing_drawn_changes_nothing(pair):
-    image, mask = augmentation.apply(*pair, SPACING, None, None)
+    image, mask = augmented(*pair, SPACING, OFF, KEY)
     assert image is pair[0] and mask is pair[1]
 
 
-def test_affine_moves_image_and_mask_together(pair):
-    affine = augmentation.draw_affine(generator(1), 1.0)
-    image, mask = augmentation.apply(*pair, SPACING, affine, None)
-    assert mask.dtype == torch.uint8 and set(mask.unique().tolist()) == {0, 1}
-    assert not torch.equal(mask, pair[1])
-    agree = ((image[0] > 0.5) == mask[0].bool()).float().mean()
-    assert agree > 0.98
-    assert not mask[1].any()
+def test_the_first_two_share_a_stream_as_in_the_first_studies(pair):
+    random = generator(*KEY)
+    affine = deformation.draw_affine(random, 1.0)
+    noise = intensity.draw_noise(random, 1.0)
+    moved, mask = deformation.deformed(*pair, SPACING, [affine])
+    found = augmented(*pair, SPACING, replace(OFF, affine=1.0, noise=1.0), KEY)
+    assert torch.equal(found[0], intensity.noisy(moved, noise)) and torch.equal(found[1], mask)
 
 
-def test_translation_goes_along_its_own_axis(pair):
-    affine = augmentation.Affine((1, 1, 1), (0, 0, 0), (0, 0.125, 0))  # 6 of 48 rows
-    _, mask = augmentation.apply(*pair, SPACING, affine, None)
-    moved = mask[0].nonzero().float().mean(0) - pair[1][0].nonzero().float().mean(0)
-    assert moved[1].abs() == pytest.approx(6, abs=0.1)
-    assert moved[[0, 2]].abs().max() < 0.1
+@pytest.mark.parametrize("name", OPTIONS)
+def test_each_option_changes_the_image_and_the_same_key_changes_it_alike(pair, name):
+    before = [each.clone() for each in pair]
+    only = replace(OFF, **{name: 1.0})
+    image, mask = augmented(*pair, SPACING, only, KEY)
+    again, _ = augmented(*pair, SPACING, only, KEY)
+    assert not torch.equal(image, pair[0]) and torch.equal(image, again)
+    assert torch.equal(mask, pair[1]) == (name in intensity.CHANGES)
+    assert all(torch.equal(now, then) for now, then in zip(pair, before, strict=True))
+    assert image.shape == pair[0].shape and image.is_contiguous() and image.dtype == torch.float32
 
 
-def test_scaling_goes_along_its_own_axis(pair):
-    affine = augmentation.Affine((0.5, 1, 1), (0, 0, 0), (0, 0, 0))
-    _, mask = augmentation.apply(*pair, SPACING, affine, None)
-    extent = np.ptp(mask[0].nonzero().numpy(), axis=0) + 1
-    assert extent.tolist() == [4, 24, 16]
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_that_is_not_drawn_leaves_the_others_as_they_are(pair, name):
+    base = replace(OFF, affine=1.0, noise=1.0, mirror=0.5, gamma=1.0)
+    rare = replace(base, **{name: max(getattr(base, name), 1e-12)})
+    assert torch.equal(augmented(*pair, SPACING, rare, KEY)[0], augmented(*pair, SPACING, base, KEY)[0])
 
 
-def test_noise_has_its_standard_deviation_and_spares_the_mask(pair):
-    image, mask = augmentation.apply(*pair, SPACING, None, augmentation.Noise(0.2, 3))
-    assert (image - pair[0]).std() == pytest.approx(0.2, rel=0.02)
-    assert torch.equal(mask, pair[1])
+def test_mirroring_flips_image_and_mask_along_each_axis(pair):
+    image, mask = augmented(*pair, SPACING, replace(OFF, mirror=1.0), KEY)
+    assert torch.equal(image, pair[0].flip(1, 2, 3)) and torch.equal(mask, pair[1].flip(1, 2, 3))
 
 
-def test_the_same_key_draws_the_same():
-    first, again, other = (augmentation.draw_affine(generator(1, case), 1.0) for case in ("a", "a", "b"))
-    assert first == again
-    assert first != other
-
-
-@pytest.mark.parametrize("draw", [augmentation.draw_affine, augmentation.draw_noise])
-def test_probabilities_are_kept(draw):
-    drawn = sum(draw(generator(case), 0.3) is not None for case in range(1000))
-    assert 250 < drawn < 350
+def test_each_channel_draws_for_itself(pair):
+    factors = set()
+    for number in range(20):
+        image, _ = augmented(*pair, SPACING, replace(OFF, brightness=0.5), (*KEY, number))
+        factors.add(
+            tuple(round((after / before).mean().item(), 4) for after, before in zip(image, pair[0], strict=True))
+        )
+    assert any(a == 1 != b for a, b in factors) and any(a != 1 != b != a for a, b in factors)
 
 
 def test_mixup_is_a_permutation_and_a_share():

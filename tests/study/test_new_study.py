@@ -56,5 +56,8 @@ def test_the_grid_fits_a_network(shape):
 def test_the_schema_takes_the_committed_studies_and_refuses_a_typo():
     check = jsonschema.Draft202012Validator(schema())
     check.validate({"data": "x", "methods": ["dice", {"loss": "tversky", "name": "t"}], "preset": "lumbar"})
+    check.validate({"data": "x", "methods": ["dice"], "augment": "nnunet"})
+    check.validate({"data": "x", "methods": ["dice"], "augment": {"mirror": 0.5}})
+    assert not check.is_valid({"data": "x", "methods": ["dice"], "augment": "unet"})
     assert not check.is_valid({"data": "x", "methods": ["dice"], "epoch": 3})
     assert not check.is_valid({"data": "x", "methods": ["dice"], "width": 0})

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from spineloss.data.augmentation import NNUNET, Augment
 from spineloss.errors import UserError
 from spineloss.study.settings import PRESETS, load
 
@@ -44,6 +45,18 @@ def test_presets_are_table_a6(preset, epochs, learning_rate, affine, noise):
     assert (study.folds, study.batch, study.validate_every) == (3, 4, 5)
     assert (study.epochs, study.learning_rate) == (epochs, learning_rate)
     assert (study.augment.affine, study.augment.noise, study.augment.mixup) == (affine, noise, 1.0)
+
+
+def test_nnunets_augmentations_by_their_name(write):
+    study = load(write("data: volumes\nmethods: [dice]\naugment: nnunet"))
+    assert Augment(**study.augment.model_dump()) == NNUNET
+    assert load(write(f"data: volumes\nmethods: [dice]\naugment: {study.plain()['augment']}")) == study
+
+
+def test_what_is_signed_is_what_differs_from_the_defaults(write):
+    assert load(write("data: volumes\nmethods: [dice]\nepochs: 100")).signed() == {}
+    changed = load(write("data: volumes\nmethods: [dice]\nepochs: 3\naugment: {affine: 0.3, noise: 0.5}"))
+    assert changed.signed() == {"epochs": 3, "augment": {"noise": 0.5}}
 
 
 def test_a_file_builds_on_a_preset(write):
@@ -135,6 +148,7 @@ def test_controls_of_a_tuning(write):
         ("methods: [dice]", "the key 'data' is missing"),
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
         ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),
+        ("data: v\nmethods: [dice]\naugment: nnunett", "there is no list 'nnunett'; write nnunet"),
         ("data: v\nmethods: [dice]\npreset: lumbr", "lumbar"),
         ("data: [v\nmethods", "not valid YAML at line"),
         ("", "holds no settings"),

@@ -1,96 +1,111 @@
-"""Random affine, noise and MixUp (the thesis's Sec. 6.4): drawing parameters is apart from applying them."""
+"""Which augmentations a case gets: every draw a function of its key; and MixUp of a batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torchio
 
-SCALING = 0.1  # scale factors in 1 +- this
-ROTATION = 10.0  # degrees about each axis
-TRANSLATION = 0.05  # of the volume's extent along each axis
-NOISE = 0.25  # largest standard deviation, for images of standard deviation 1
+from spineloss.data import deformation, intensity
+from spineloss.seeding import generator
 
 
 @dataclass(frozen=True)
-class Affine:
-    """Scale factors, rotations in degrees and translations as a share of the extent, each (z, y, x)."""
+class Augment:
+    """Probabilities of each augmentation, the noise's largest standard deviation, and MixUp's alpha.
 
-    scales: tuple[float, float, float]
-    degrees: tuple[float, float, float]
-    translation: tuple[float, float, float]
+    Those without a default are the thesis's (Table A.6); those with one are nnU-Net's, and an elastic deformation.
+    `mirror` is of each axis; from `brightness` on, each channel of the image draws for itself.
+    """
+
+    affine: float
+    noise: float
+    mixup: float
+    mixup_alpha: float
+    noise_std: float = intensity.NOISE
+    rotation: float = 0.0
+    scaling: float = 0.0
+    elastic: float = 0.0
+    mirror: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    gamma: float = 0.0
+    inverted_gamma: float = 0.0
+    blur: float = 0.0
+    low_resolution: float = 0.0
+
+    def of_one_case(self) -> dict[str, float]:
+        """Probabilities above 0 of what is drawn for a case alone."""
+        others = ("mixup", "mixup_alpha", "noise_std")
+        return {name: each for name, each in vars(self).items() if each > 0 and name not in others}
+
+    def only(self, name: str) -> "Augment":
+        """One of them, drawn always, and no other."""
+        return replace(self, **dict.fromkeys(self.of_one_case(), 0.0) | {name: 1.0})
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Additive Gaussian noise of a standard deviation, from a seed."""
-
-    std: float
-    seed: int
-
-
-def draw_affine(random: np.random.Generator, probability: float) -> Affine | None:
-    """Affine parameters, or none with probability 1 - `probability`."""
-    if random.random() >= probability:
-        return None
-    return Affine(
-        tuple(random.uniform(1 - SCALING, 1 + SCALING, 3)),
-        tuple(random.uniform(-ROTATION, ROTATION, 3)),
-        tuple(random.uniform(-TRANSLATION, TRANSLATION, 3)),
-    )
-
-
-def draw_noise(random: np.random.Generator, probability: float) -> Noise | None:
-    """Noise parameters, or none with probability 1 - `probability`."""
-    if random.random() >= probability:
-        return None
-    return Noise(random.uniform(0, NOISE), int(random.integers(2**31)))
+# nnU-Net's default list and probabilities: `get_training_transforms` of its nnUNetTrainer (Isensee et al., nnU-Net,
+# Nature Methods 2021; version 2 of the code). It draws blur and low resolution of half the channels of every fifth
+# and every fourth case: here each channel draws, with half the probability. It mirrors each axis half the time.
+NNUNET = Augment(
+    affine=0.0,
+    noise=0.1,
+    mixup=0.0,
+    mixup_alpha=0.2,
+    noise_std=0.1,
+    rotation=0.2,
+    scaling=0.2,
+    mirror=0.5,
+    brightness=0.15,
+    contrast=0.15,
+    gamma=0.3,
+    inverted_gamma=0.1,
+    blur=0.1,
+    low_resolution=0.125,
+)
 
 
-def apply(
+def augmented(
     image: torch.Tensor,
     target: torch.Tensor,
     spacing: tuple[float, float, float],
-    affine: Affine | None,
-    noise: Noise | None,
+    augment: Augment,
+    key: tuple[int | str, ...],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The augmented image and target: both moved by `affine`, the image alone made noisy.
+    """Image and target of a case as a training batch has them: moved together, the image's values changed.
 
     Args:
-        image: (1, Z, Y, X) float32.
-        target: (C, Z, Y, X) uint8.
-        spacing: (z, y, x) mm, so that rotations are rigid on anisotropic voxels.
-        affine: drawn by `draw_affine`.
-        noise: drawn by `draw_noise`.
+        image: (K, Z, Y, X) floats.
+        target: (C, Z, Y, X) integers: masks, or numbers of classes.
+        spacing: (z, y, x) mm.
+        augment: probabilities.
+        key: of every draw. Each augmentation but the first two draws from a stream of its own, so that none
+            changes another.
 
     Returns:
-        New tensors of the same shapes and types.
+        New tensors of the same shapes and types; the same tensors where nothing is drawn.
     """
-    transforms: list[torchio.Transform] = []
-    if affine is not None:
-        extent = np.multiply(image.shape[1:], spacing)
-        transforms.append(
-            torchio.Affine(
-                scales=affine.scales[::-1],
-                degrees=affine.degrees[::-1],
-                translation=tuple(np.multiply(affine.translation, extent))[::-1],
-            )
-        )
+    random = generator(*key)
+    shape = image.shape[1:]
+    affines = [
+        deformation.draw_affine(random, augment.affine),
+        deformation.draw_scaling(generator(*key, "scaling"), augment.scaling, shape),
+        deformation.draw_rotation(generator(*key, "rotation"), augment.rotation, shape),
+    ]
+    elastic = deformation.draw_elastic(generator(*key, "elastic"), augment.elastic)
+    noise = intensity.draw_noise(random, augment.noise, augment.noise_std)
+    drawn = [affine for affine in affines if affine is not None]
+    image, target = deformation.deformed(image, target, spacing, drawn, elastic)
     if noise is not None:
-        transforms.append(torchio.Noise(mean=0.0, std=noise.std, seed=noise.seed))
-    if not transforms:
-        return image, target
-    # TorchIO's axes are (C, X, Y, Z).
-    geometry = np.diag([*spacing[::-1], 1.0])
-    subject = torchio.Subject(
-        image=torchio.ScalarImage(tensor=image.permute(0, 3, 2, 1), affine=geometry),
-        target=torchio.LabelMap(tensor=target.permute(0, 3, 2, 1), affine=geometry),
-    )
-    moved = torchio.Compose(transforms)(subject)
-    return (
-        moved.image.data.permute(0, 3, 2, 1).contiguous().to(image.dtype),
-        moved.target.data.permute(0, 3, 2, 1).contiguous().to(target.dtype),
-    )
+        image = intensity.noisy(image, noise)
+    for name, (draw, change) in intensity.CHANGES.items():
+        random, probability = generator(*key, name), getattr(augment, name)
+        changes = [draw(random) if random.random() < probability else None for _ in image]
+        if any(drawn is not None for drawn in changes):
+            channels = zip(image, changes, strict=True)
+            image = torch.stack([each if drawn is None else change(each, drawn) for each, drawn in channels])
+    random = generator(*key, "mirror")
+    axes = [axis for axis in (1, 2, 3) if random.random() < augment.mirror]
+    return (image.flip(axes), target.flip(axes)) if axes else (image, target)
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,11 @@ from typing import Any
 
 import torch
 
-from spineloss.data import augmentation
+from spineloss.data.augmentation import Augment, augmented, draw_mixup
 from spineloss.data.dataset import Sample
 from spineloss.data.labelling import Labelling
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.seeding import generator
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Probabilities of each augmentation, and MixUp's alpha (Table A.6)."""
-
-    affine: float
-    noise: float
-    mixup: float
-    mixup_alpha: float
 
 
 @dataclass(frozen=True)
@@ -127,10 +117,7 @@ def _collate(
 ) -> tuple[torch.Tensor, Target]:
     images, targets = [], []
     for sample in samples:
-        random = generator(*key, sample.case)
-        affine = augmentation.draw_affine(random, augment.affine)
-        noise = augmentation.draw_noise(random, augment.noise)
-        image, target = augmentation.apply(sample.image, sample.target, sample.spacing, affine, noise)
+        image, target = augmented(sample.image, sample.target, sample.spacing, augment, (*key, sample.case))
         images.append(image)
         targets.append(target)
     spacing = torch.tensor([sample.spacing for sample in samples])
@@ -139,7 +126,7 @@ def _collate(
 
 def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str) -> Batch:
     image, target = unmixed
-    mixup = augmentation.draw_mixup(generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image))
+    mixup = draw_mixup(generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image))
     if mixup is None:
         return Batch(image, ((1.0, target),))
     partner = list(mixup.partner)

@@ -13,13 +13,12 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL.Image import Image
 
-from spineloss.data import augmentation
+from spineloss.data.augmentation import Augment, augmented, draw_mixup
 from spineloss.errors import UserError
 from spineloss.figures import slices
 from spineloss.files import write_atomically, write_text
@@ -224,20 +223,17 @@ def _scene(content: Content, gallery: Gallery, chosen: str | None) -> dict[str, 
 def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
     """One case as the network sees it, and changed by each augmentation in turn, as training draws them."""
     sample, partner = list(gallery.data.samples.values())[:2]
-    random = generator(content.study.seed, 0, 1, sample.case)
-    affine, noise = augmentation.draw_affine(random, 1.0), augmentation.draw_noise(random, 1.0)
-    share = _visible_share(random, content.study.augment.mixup_alpha)
-
-    def changed(*changes: Any) -> torch.Tensor:
-        return augmentation.apply(sample.image, sample.target, sample.spacing, *changes)[0]
-
-    images = {
-        "as the network sees it": sample.image,
-        "affine": changed(affine, None),
-        f"noise of {noise.std:.2f} standard deviations": changed(None, noise),
-        f"MixUp, {100 * share:.0f} % of it": share * sample.image + (1 - share) * partner.image,
-    }
-    where = widest_slice(gallery.data.labelling.masks(sample.target))
+    image, target, augment = sample.image, sample.target, Augment(**content.study.augment.model_dump())
+    key = (content.study.seed, 0, 1, sample.case)
+    images = {"as the network sees it": image}
+    for name, probability in augment.of_one_case().items():
+        changed = augmented(image, target, sample.spacing, augment.only(name), key)[0]
+        images[f"{name.replace('_', ' ')}, probability {probability:g}"] = changed
+    if augment.mixup > 0:
+        share = _visible_share(generator(*key), augment.mixup_alpha)
+        mixed = share * image + (1 - share) * partner.image
+        images[f"MixUp, {100 * share:.0f} % of it, probability {augment.mixup:g}"] = mixed
+    where = widest_slice(gallery.data.labelling.masks(target))
     return {
         caption: slices.plain(image[0, where].numpy(), sample.spacing[1:], PICTURE)
         for caption, image in images.items()
@@ -246,7 +242,7 @@ def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
 
 def _visible_share(random: np.random.Generator, alpha: float) -> float:
     """A share of MixUp that shows: most of those it draws leave one of the two cases nearly alone."""
-    shares = (augmentation.draw_mixup(random, 1.0, alpha, 2).share for _ in range(DRAWS))
+    shares = (draw_mixup(random, 1.0, alpha, 2).share for _ in range(DRAWS))
     return min(shares, key=lambda share: abs(share - 0.5))
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from spineloss import networks
-from spineloss.data.batches import Augment, Batch, training_batches
+from spineloss.data.augmentation import Augment
+from spineloss.data.batches import Batch, training_batches
 from spineloss.data.dataset import Sample
 from spineloss.data.labelling import Labelling, Structure
 from spineloss.losses import Loss

@@ -30,6 +30,8 @@ def schema() -> dict[str, Any]:
     methods = found["properties"]["methods"]
     methods["items"] = {"anyOf": [{"type": "string"}, methods["items"]]}
     methods.pop("minItems", None)
+    augment = found["properties"]["augment"]
+    augment["anyOf"] = [{"const": "nnunet"}, {"$ref": augment.pop("$ref")}]
     found["required"] = ["data"]
     return found
 

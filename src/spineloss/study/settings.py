@@ -1,6 +1,7 @@
 """What a study is: its settings, with defaults, checked; unknown keys are refused."""
 
 import re
+from dataclasses import asdict
 from difflib import get_close_matches
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
+from spineloss.data.augmentation import NNUNET
+from spineloss.data.intensity import NOISE
 from spineloss.data.labelling import Kind
 from spineloss.errors import UserError
 from spineloss.study.method import CONTROLS, LearningRate, Method, Settings, Trial, learning_rate
@@ -22,16 +25,38 @@ Label = Annotated[int, Field(strict=True, ge=1)]
 
 
 class AugmentSettings(Settings):
-    """Probabilities of each augmentation (Table A.6), and alpha of MixUp's Beta(alpha, alpha)."""
+    """Probabilities of each augmentation; those of the thesis (Table A.6) by default."""
 
     affine: Probability = 0.3
-    """Probability of a random rotation, scaling and shift."""
+    """Of a random rotation (10 degrees), scaling (0.9 to 1.1) and shift (5 %)."""
     noise: Probability = 0.2
-    """Probability of added noise."""
+    """Of added noise."""
+    noise_std: Positive = NOISE
+    """Its largest standard deviation; the image's is 1."""
     mixup: Probability = 1.0
-    """Probability of MixUp of two cases."""
+    """Of MixUp of two cases."""
     mixup_alpha: Positive = 0.2
     """Alpha of MixUp's Beta(alpha, alpha)."""
+    rotation: Probability = 0.0
+    """Of a rotation by up to 30 degrees about each axis; of a stack of few slices, by any angle within them."""
+    scaling: Probability = 0.0
+    """Of structures made 0.7 to 1.4 times smaller; of a stack of few slices, within them."""
+    elastic: Probability = 0.0
+    """Of a smooth random deformation."""
+    mirror: Probability = 0.0
+    """Of mirroring, for each axis; leave it off where labels tell left from right, or a place in a row."""
+    brightness: Probability = 0.0
+    """Of values times 0.75 to 1.25."""
+    contrast: Probability = 0.0
+    """Of differences from the mean times 0.75 to 1.25."""
+    gamma: Probability = 0.0
+    """Of values to the power of 0.7 to 1.5; mean and standard deviation stay."""
+    inverted_gamma: Probability = 0.0
+    """Of the same with the values turned round."""
+    blur: Probability = 0.0
+    """Of a Gaussian blur by 0.5 to 1 voxel."""
+    low_resolution: Probability = 0.0
+    """Of a loss of resolution by up to 2."""
 
 
 class Study(Settings):
@@ -80,7 +105,7 @@ class Study(Settings):
     tolerance: Positive = 2.0
     """Of the surface Dice, in mm."""
     augment: AugmentSettings = AugmentSettings()
-    """How likely each augmentation of a training case is."""
+    """How likely each augmentation of a training case is; `nnunet` takes nnU-Net's list."""
     beside: Literal["thesis-lumbar", "thesis-cervical"] | None = None
     """Results of the thesis (Hun 2021) that the report shows beside the study's own."""
     _folder: Path = PrivateAttr(Path())
@@ -94,6 +119,15 @@ class Study(Settings):
     @classmethod
     def _is_a_rate(cls, value: Any) -> Any:
         return learning_rate(value)
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _is_a_list_of_augmentations(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "nnunet":
+            raise ValueError(
+                f"there is no list {value[:60]!r}; write nnunet, or a probability for each augmentation"
+            )
+        return asdict(NNUNET) if value == "nnunet" else value
 
     @field_validator("leave_out", mode="before")
     @classmethod
@@ -145,6 +179,11 @@ class Study(Settings):
         # Which cases are held out is in the study's folds; repeats can be added.
         others = ("data", "held_out", "methods", "repeats", "beside")
         return {key: value for key, value in self.plain().items() if key not in others}
+
+    def signed(self) -> dict[str, Any]:
+        """What of `training` differs from its default: a key that a later version adds leaves finished runs done."""
+        differing = self.model_dump(mode="json", exclude_defaults=True)
+        return {key: differing[key] for key in self.training() if key in differing}
 
 
 LONGEST = 400  # characters of what is said about a mistake

@@ -15,7 +15,8 @@ import torch
 
 from spineloss import networks
 from spineloss.data import folds
-from spineloss.data.batches import Augment, training_batches
+from spineloss.data.augmentation import Augment
+from spineloss.data.batches import training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError, first_line
@@ -262,7 +263,7 @@ class Workshop:
 
     def _signature(self, job: Job, found: Recipe, rate: float) -> str:
         """A digest of everything that can change the run's result."""
-        settings = {key: value for key, value in self.study.training().items() if key != "learning_rate"}
+        settings = {key: value for key, value in self.study.signed().items() if key != "learning_rate"}
         inner = [] if job.rate is None else self.cases(job)[1]
         return signature(settings, *found.texts(), rate, self._key(job), inner, self.data.digest)
 
@@ -308,5 +309,5 @@ def _device_name() -> str:
 
 
 def _versions() -> dict[str, str]:
-    names = ("spineloss", "torch", "monai", "torchio", "numpy")
+    names = ("spineloss", "torch", "monai", "simpleitk", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,100 @@
+"""Random changes of an image's values: what is drawn is apart from what is done with it.
+
+Ranges are those of nnU-Net's default augmentation but for the noise, which is the thesis's (Sec. 6.4).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn.functional import interpolate
+
+from spineloss.data.deformation import is_thin
+
+NOISE = 0.25  # largest standard deviation, for images of standard deviation 1
+BLUR = (0.5, 1.0)  # standard deviation of the Gaussian along each axis, voxels
+BRIGHTNESS = (0.75, 1.25)
+CONTRAST = (0.75, 1.25)
+RESOLUTION = (0.5, 1.0)
+GAMMA = (0.7, 1.5)
+LEAST_RANGE = 1e-7  # of values; below it a channel is constant
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Additive Gaussian noise of a standard deviation, from a seed."""
+
+    std: float
+    seed: int
+
+
+def draw_noise(random: np.random.Generator, probability: float, largest: float = NOISE) -> Noise | None:
+    """Noise parameters, or none with probability 1 - `probability`."""
+    if random.random() >= probability:
+        return None
+    return Noise(random.uniform(0, largest), int(random.integers(2**31)))
+
+
+def noisy(image: torch.Tensor, noise: Noise) -> torch.Tensor:
+    """A (K, Z, Y, X) image with noise added."""
+    stream = torch.Generator().manual_seed(noise.seed)
+    # Drawn along TorchIO's axes, (K, X, Y, Z), by which the first studies were augmented.
+    return image + torch.randn(image.permute(0, 3, 2, 1).shape, generator=stream).permute(0, 3, 2, 1) * noise.std
+
+
+def blurred(channel: torch.Tensor, deviations: Sequence[float]) -> torch.Tensor:
+    """Convolved with a Gaussian of standard deviations in voxels, (z, y, x)."""
+    return torch.from_numpy(gaussian_filter(channel.numpy(), deviations))
+
+
+def brightened(channel: torch.Tensor, factor: float) -> torch.Tensor:
+    """Times a factor."""
+    return channel * factor
+
+
+def contrasted(channel: torch.Tensor, factor: float) -> torch.Tensor:
+    """Differences from the mean times a factor, within the range that was there."""
+    least, most = torch.aminmax(channel)
+    mean = channel.mean()
+    return ((channel - mean) * factor + mean).clamp_(least, most)
+
+
+def coarsened(channel: torch.Tensor, share: float) -> torch.Tensor:
+    """Sampled at a share of its voxels along each axis (of a thin grid, within its slices), and brought back."""
+    shares = (1.0 if is_thin(channel.shape) else share, share, share)
+    size = [max(1, round(n * part)) for n, part in zip(channel.shape, shares, strict=True)]
+    coarse = interpolate(channel[None, None], size, mode="nearest-exact")
+    return interpolate(coarse, channel.shape, mode="trilinear")[0, 0]
+
+
+def gamma_changed(channel: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Values, brought to 0 ... 1, to the power of gamma; mean and standard deviation stay."""
+    least, most = torch.aminmax(channel)
+    if most - least < LEAST_RANGE:
+        return channel
+    changed = ((channel - least) / (most - least)) ** gamma
+    return (changed - changed.mean()) * (channel.std() / changed.std()) + channel.mean()
+
+
+def inversely_gamma_changed(channel: torch.Tensor, gamma: float) -> torch.Tensor:
+    """The same of the inverted image, inverted back: gamma works on the other end of the values."""
+    return -gamma_changed(-channel, gamma)
+
+
+def _around_one(low: float, high: float) -> Callable[[np.random.Generator], float]:
+    """Draws below 1 as often as above."""
+    return lambda random: random.uniform(low, 1) if random.random() < 0.5 else random.uniform(1, high)
+
+
+# Of a (Z, Y, X) channel, in the order of nnU-Net's list: what is drawn, and what is done with it.
+CHANGES: dict[str, tuple[Callable[[np.random.Generator], Any], Callable[[torch.Tensor, Any], torch.Tensor]]] = {
+    "blur": (lambda random: random.uniform(*BLUR, 3), blurred),
+    "brightness": (_around_one(*BRIGHTNESS), brightened),
+    "contrast": (_around_one(*CONTRAST), contrasted),
+    "low_resolution": (lambda random: random.uniform(*RESOLUTION), coarsened),
+    "inverted_gamma": (_around_one(*GAMMA), inversely_gamma_changed),
+    "gamma": (_around_one(*GAMMA), gamma_changed),
+}
