@@ -43,9 +43,9 @@ class Augment:
         return replace(self, **dict.fromkeys(self.of_one_case(), 0.0) | {name: 1.0})
 
 
-# nnU-Net's default list and probabilities: `get_training_transforms` of its nnUNetTrainer (Isensee et al., nnU-Net,
-# Nature Methods 2021; version 2 of the code). It draws blur and low resolution of half the channels of every fifth
-# and every fourth case: here each channel draws, with half the probability. It mirrors each axis half the time.
+# nnU-Net's default list and probabilities: `get_training_transforms` of the nnUNetTrainer in version 2 of its code
+# (Isensee et al., nnU-Net, Nature Methods 2021). It draws blur and low resolution of half the channels of every
+# fifth and every fourth case: here each channel draws, with half the probability.
 NNUNET = Augment(
     affine=0.0,
     noise=0.1,

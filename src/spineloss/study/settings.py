@@ -181,7 +181,7 @@ class Study(Settings):
         return {key: value for key, value in self.plain().items() if key not in others}
 
     def signed(self) -> dict[str, Any]:
-        """What of `training` differs from its default: a key that a later version adds leaves finished runs done."""
+        """What of `training` differs from its default: a key that a later version adds leaves runs done."""
         differing = self.model_dump(mode="json", exclude_defaults=True)
         return {key: differing[key] for key in self.training() if key in differing}
 
