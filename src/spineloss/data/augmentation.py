@@ -96,13 +96,14 @@ def augmented(
     drawn = [affine for affine in affines if affine is not None]
     image, target = deformation.deformed(image, target, spacing, drawn, elastic)
     if noise is not None:
-        image = intensity.noisy(image, noise)
+        image = torch.from_numpy(intensity.noisy(image.numpy(), noise))
     for name, (draw, change) in intensity.CHANGES.items():
         random, probability = generator(*key, name), getattr(augment, name)
         changes = [draw(random) if random.random() < probability else None for _ in image]
         if any(drawn is not None for drawn in changes):
-            channels = zip(image, changes, strict=True)
-            image = torch.stack([each if drawn is None else change(each, drawn) for each, drawn in channels])
+            channels = zip(image.numpy(), changes, strict=True)
+            changed = [each if drawn is None else change(each, drawn) for each, drawn in channels]
+            image = torch.from_numpy(np.stack(changed))
     random = generator(*key, "mirror")
     axes = [axis for axis in (1, 2, 3) if random.random() < augment.mirror]
     return (image.flip(axes), target.flip(axes)) if axes else (image, target)

@@ -1,6 +1,7 @@
 """Random changes of an image's values: what is drawn is apart from what is done with it.
 
-Ranges are those of nnU-Net's default augmentation but for the noise, which is the thesis's (Sec. 6.4).
+Ranges are those of nnU-Net's default augmentation but for the noise, which is the thesis's (Sec. 6.4). NumPy
+does it, because PyTorch's sums and powers depend in the last digit on the number of threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,48 +39,48 @@ def draw_noise(random: np.random.Generator, probability: float, largest: float =
     return Noise(random.uniform(0, largest), int(random.integers(2**31)))
 
 
-def noisy(image: torch.Tensor, noise: Noise) -> torch.Tensor:
+def noisy(image: np.ndarray, noise: Noise) -> np.ndarray:
     """A (K, Z, Y, X) image with noise added."""
     stream = torch.Generator().manual_seed(noise.seed)
     # Drawn along TorchIO's axes, (K, X, Y, Z), by which the first studies were augmented.
-    return image + torch.randn(image.permute(0, 3, 2, 1).shape, generator=stream).permute(0, 3, 2, 1) * noise.std
+    drawn = torch.randn(image.transpose(0, 3, 2, 1).shape, generator=stream).numpy()
+    return image + drawn.transpose(0, 3, 2, 1) * np.float32(noise.std)
 
 
-def blurred(channel: torch.Tensor, deviations: Sequence[float]) -> torch.Tensor:
+def blurred(channel: np.ndarray, deviations: Sequence[float]) -> np.ndarray:
     """Convolved with a Gaussian of standard deviations in voxels, (z, y, x)."""
-    return torch.from_numpy(gaussian_filter(channel.numpy(), deviations))
+    return gaussian_filter(channel, deviations)
 
 
-def brightened(channel: torch.Tensor, factor: float) -> torch.Tensor:
+def brightened(channel: np.ndarray, factor: float) -> np.ndarray:
     """Times a factor."""
-    return channel * factor
+    return channel * np.float32(factor)
 
 
-def contrasted(channel: torch.Tensor, factor: float) -> torch.Tensor:
+def contrasted(channel: np.ndarray, factor: float) -> np.ndarray:
     """Differences from the mean times a factor, within the range that was there."""
-    least, most = torch.aminmax(channel)
     mean = channel.mean()
-    return ((channel - mean) * factor + mean).clamp_(least, most)
+    return ((channel - mean) * np.float32(factor) + mean).clip(channel.min(), channel.max())
 
 
-def coarsened(channel: torch.Tensor, share: float) -> torch.Tensor:
+def coarsened(channel: np.ndarray, share: float) -> np.ndarray:
     """Sampled at a share of its voxels along each axis (of a thin grid, within its slices), and brought back."""
     shares = (1.0 if is_thin(channel.shape) else share, share, share)
     size = [max(1, round(n * part)) for n, part in zip(channel.shape, shares, strict=True)]
-    coarse = interpolate(channel[None, None], size, mode="nearest-exact")
-    return interpolate(coarse, channel.shape, mode="trilinear")[0, 0]
+    coarse = interpolate(torch.from_numpy(channel)[None, None], size, mode="nearest-exact")
+    return interpolate(coarse, channel.shape, mode="trilinear")[0, 0].numpy()
 
 
-def gamma_changed(channel: torch.Tensor, gamma: float) -> torch.Tensor:
+def gamma_changed(channel: np.ndarray, gamma: float) -> np.ndarray:
     """Values, brought to 0 ... 1, to the power of gamma; mean and standard deviation stay."""
-    least, most = torch.aminmax(channel)
-    if most - least < LEAST_RANGE:
+    least, extent = channel.min(), np.ptp(channel)
+    if extent < LEAST_RANGE:
         return channel
-    changed = ((channel - least) / (most - least)) ** gamma
+    changed = ((channel - least) / extent) ** np.float32(gamma)
     return (changed - changed.mean()) * (channel.std() / changed.std()) + channel.mean()
 
 
-def inversely_gamma_changed(channel: torch.Tensor, gamma: float) -> torch.Tensor:
+def inversely_gamma_changed(channel: np.ndarray, gamma: float) -> np.ndarray:
     """The same of the inverted image, inverted back: gamma works on the other end of the values."""
     return -gamma_changed(-channel, gamma)
 
@@ -90,7 +91,7 @@ def _around_one(low: float, high: float) -> Callable[[np.random.Generator], floa
 
 
 # Of a (Z, Y, X) channel, in the order of nnU-Net's list: what is drawn, and what is done with it.
-CHANGES: dict[str, tuple[Callable[[np.random.Generator], Any], Callable[[torch.Tensor, Any], torch.Tensor]]] = {
+CHANGES: dict[str, tuple[Callable[[np.random.Generator], Any], Callable[[np.ndarray, Any], np.ndarray]]] = {
     "blur": (lambda random: random.uniform(*BLUR, 3), blurred),
     "brightness": (_around_one(*BRIGHTNESS), brightened),
     "contrast": (_around_one(*CONTRAST), contrasted),
