@@ -147,6 +147,7 @@ def test_controls_of_a_tuning(write):
         ("data: v\nmethods: [dice]\nbeside: thesis", "beside"),
         ("methods: [dice]", "the key 'data' is missing"),
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
+        ("data: v\nmethods: [dice]\ngrid: [16, 16, 16]", "one voxel at the network's coarsest level"),
         ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),
         ("data: v\nmethods: [dice]\naugment: nnunett", "there is no list 'nnunett'; write nnunet"),
         ("data: v\nmethods: [dice]\npreset: lumbr", "lumbar"),

@@ -10,7 +10,9 @@ from typing import Any
 from spineloss.files import write_csv
 from spineloss.results.run_folder import Run
 from spineloss.results.study_folder import finished_runs
+from spineloss.training.schedule import scaled_rate
 
+FAR = 3  # times more or less than the rate that scales with the width
 COLUMNS = ["method", "fold", "rate", "dice", "chosen", "seconds", "reason"]
 
 
@@ -29,13 +31,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The learning rate of one finished run, the seconds of its own training, and what was tried before."""
+    """The learning rate of one finished run, the seconds of its own training, and what was tried before.
+
+    `scaled` is the rate that scales with the width of its network; none where nothing is known of that.
+    """
 
     method: str
     fold: int
     rate: float
     seconds: float
     candidates: list[Candidate]
+    scaled: float | None = None
 
 
 def read_candidate(run: Run, rate: float) -> Candidate:
@@ -59,8 +65,10 @@ def read_choices(study: Path) -> list[Choice]:
 
 def _choice(run: dict[str, Any]) -> Choice:
     candidates = [Candidate(**candidate) for candidate in run["candidates"]]
-    seconds = run["timing"]["seconds"]
-    return Choice(run["method"], run["fold"], run["learning_rate"], seconds, candidates)
+    seconds, settings = run["timing"]["seconds"], run["specification"]
+    ruled = settings["network"] == "unet" and settings.get("optimiser", "adam") == "adam"
+    scaled = scaled_rate(settings["width"]) if ruled else None
+    return Choice(run["method"], run["fold"], run["learning_rate"], seconds, candidates, scaled)
 
 
 def write_rates(study: Path) -> None:
@@ -87,8 +95,24 @@ def rates_in_words(choices: Sequence[Choice]) -> list[str]:
         methods[choice.method].append(choice)
     rates = {choice.rate for choice in choices}
     if len(rates) == 1 and not any(choice.candidates for choice in choices):
-        return [f"learning rate {rates.pop():g}"]
-    return [f"{method}: {_in_words(found)}" for method, found in methods.items()]
+        told = [f"learning rate {rates.pop():g}"]
+    else:
+        told = [f"{method}: {_in_words(found)}" for method, found in methods.items()]
+    return [*told, *_doubts(choices)]
+
+
+def _doubts(choices: Sequence[Choice]) -> list[str]:
+    """A rate that was set, not chosen, far from the one that scales with the width."""
+    far = {
+        (choice.rate, choice.scaled): None
+        for choice in choices
+        if choice.scaled and not choice.candidates and not 1 / FAR < choice.rate / choice.scaled < FAR
+    }
+    return [
+        f"The learning rate {rate:g} was set, and {scaled:g} is what scales with the width: at a rate that does not "
+        "suit it, a good loss looks bad; set `learning_rate: auto`, or a list to choose from"
+        for rate, scaled in far
+    ]
 
 
 def _in_words(choices: Sequence[Choice]) -> str:

@@ -20,7 +20,8 @@ from spineloss.training.schedule import scaled_rate
 Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
-Axis = Annotated[int, Field(strict=True, ge=16, multiple_of=16, lt=2**31)]
+AXIS = 16  # the U-Net halves an axis four times
+Axis = Annotated[int, Field(strict=True, ge=AXIS, multiple_of=AXIS, lt=2**31)]
 Label = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -136,6 +137,16 @@ class Study(Settings):
             if not isinstance(case, str):
                 raise ValueError(f"{case} is no text; put the id in quotes, as in ['{case}']")
         return cases
+
+    @field_validator("grid")
+    @classmethod
+    def _is_large_enough(cls, grid: tuple[int, int, int]) -> tuple[int, int, int]:
+        if max(grid) == AXIS:
+            raise ValueError(
+                f"{list(grid)} leaves one voxel at the network's coarsest level, which cannot be normalised; "
+                f"make an axis {2 * AXIS}"
+            )
+        return grid
 
     @field_validator("groups")
     @classmethod
