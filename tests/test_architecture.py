@@ -59,7 +59,7 @@ INSIDE = {
         {"claims", "method", "yaml_text"},
         {"settings"},
         {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
-        {"training_run", "landscape", "status"},
+        {"elsewhere", "training_run", "landscape", "status"},
         {"ray_cluster", "trackers", "workers"},
         {"engine"},
         {"plan", "slurm"},

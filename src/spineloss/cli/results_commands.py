@@ -38,6 +38,7 @@ def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     from spineloss.results.learning_rates import rates_in_words, read_choices
     from spineloss.results.rate_ranges import open_ends_in_words, rate_ranges
     from spineloss.results.records import read_records
+    from spineloss.results.study_folder import tested_in_words
     from spineloss.results.table import summarise, table_text
     from spineloss.study.controls import verdicts
     from spineloss.study.courses import courses_in_words, read_trajectories
@@ -50,7 +51,7 @@ def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
     choices = read_choices(folder)
     rates = [*rates_in_words(choices), *open_ends_in_words(rate_ranges(choices))]
-    remarks = [*rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
+    remarks = [*tested_in_words(folder), *rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
     print(table_text(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 
@@ -136,6 +137,7 @@ def compare(
     from spineloss.results.comparison import compare_study, refuse_unknown_metrics
     from spineloss.results.comparison_table import comparison_text
     from spineloss.results.records import fill_missed, read_records
+    from spineloss.results.study_folder import tested_in_words
 
     records = read_records(folder)
     if missed == "diagonal":
@@ -150,6 +152,8 @@ def compare(
         return
     results = compare_study(records, names(metrics), reference, _margins(margin), epoch)
     print(comparison_text(results, format, epoch=epoch))
+    for line in tested_in_words(folder):
+        say(line)
 
 
 def _margins(text: str | None) -> list[float]:

@@ -11,6 +11,7 @@ from spineloss.cli.results_commands import print_table
 from spineloss.cli.status_view import run_table, view
 from spineloss.cli.stopping import Stopped
 from spineloss.cli.terminal import FAILED, console, say, show
+from spineloss.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
 
@@ -179,6 +180,33 @@ def status(
     rows = read_status(folder)
     show(run_table(rows))
     say(summary(rows))
+
+
+@app.command("test")
+def score_elsewhere(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Other volumes with masks.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The test's folder.")],
+    labels: Annotated[
+        str | None, typer.Option(help="Labels there that are what the networks segment, with commas.")
+    ] = None,
+) -> None:
+    """Score all networks of a study on another data set; table, compare and report then read the test's folder.
+
+    Example: [bold]spineloss study test study/ other-scanner/ -o study-elsewhere/[/bold]
+    """
+    say(f"Loading {folder}")
+    from spineloss.study import elsewhere
+
+    elsewhere.score_elsewhere(folder, data, output, say, _labels(labels))
+    print_table(output, "last", "text")
+
+
+def _labels(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"The labels {text!r} are no numbers: write them as 1,2,3.") from error
 
 
 def predict(

@@ -78,6 +78,7 @@ def prepare(
     ignore: int | None = None,
     leave_out: Sequence[str],
     groups: str = "auto",
+    orientation: str | None = None,
     cache: Cache,
     progress: Callable[[str], None],
 ) -> Dataset:
@@ -91,6 +92,7 @@ def prepare(
         ignore: the label of what is not annotated; what the data set says of it by default.
         leave_out: ids of cases to leave out, whatever is wrong with them.
         groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
+        orientation: that all volumes are turned to; the data's own, slices first, if none.
         cache: where prepared cases are kept.
         progress: called with one line per step.
 
@@ -100,7 +102,7 @@ def prepare(
     progress(f"Looking at {source}")
     layout = find_cases(source)
     kept = _without(layout, leave_out, source)
-    report, orientation = _look(layout, kept, grid, cache)
+    report, orientation = _look(layout, kept, grid, orientation, cache)
     _refuse_problems(report, leave_out, source)
     ignore = layout.labels.ignore if ignore is None else ignore
     labelling = labelling_of(target, _chosen_labels(report, kept, labels, ignore, source), ignore)
@@ -170,15 +172,18 @@ def _chosen_labels(
     return sorted(labels)
 
 
-def _look(layout: Layout, kept: Sequence[Case], grid: Grid, cache: Cache) -> tuple[Report, str]:
-    """The report and the common orientation; a case read for the report is brought to the grid on the way."""
+def _look(layout: Layout, kept: Sequence[Case], grid: Grid, given: str | None, cache: Cache) -> tuple[Report, str]:
+    """The report and the orientation, the common one if none is given.
+
+    A case read for the report is brought to the grid on the way.
+    """
     if cache.has_report(layout):
         report = cache.report(layout)
         rows = {row.case: row for row in report.rows}
-        return report, _orientation(
+        return report, given or _orientation(
             (rows[case.id].spacing, rows[case.id].orientation) for case in kept if case.id in rows
         )
-    orientation = _orientation(geometry for case in kept if (geometry := _geometry(case)) is not None)
+    orientation = given or _orientation(geometry for case in kept if (geometry := _geometry(case)) is not None)
     wanted = {case.id for case in kept}
 
     def use(case: Case, digest: str, image: sitk.Image, labels: sitk.Image) -> None:

@@ -15,7 +15,7 @@ from spineloss.results.records import Record, case_values, read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
 from spineloss.results.sentences import answer, caution, verdict_words
-from spineloss.results.study_folder import read_folds
+from spineloss.results.study_folder import read_folds, tested_in_words
 from spineloss.results.surface import Surface
 from spineloss.results.table import Summary, best_mean, is_best, summarise
 from spineloss.study.settings import Study, load
@@ -124,7 +124,12 @@ def read_content(
         folder=folder,
         study=study,
         methods=methods,
-        answer=_answer([results[metric] for metric in metrics] if results else [], methods),
+        answer=" ".join(
+            [
+                _answer([results[metric] for metric in metrics] if results else [], methods),
+                *tested_in_words(folder),
+            ]
+        ),
         table=_table(methods, rows, results, study),
         metrics=list(metrics),
         results=results,

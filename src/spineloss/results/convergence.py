@@ -131,6 +131,8 @@ def converge(records: Sequence[Record], metric: str) -> Convergence:
 
 
 def _curve(record: Record, metric: str) -> Curve:
+    if record.validation:
+        return {epoch: row[metric] for epoch, row in record.validation.items() if metric in row}
     found = {epoch: run_mean(record, metric, epoch) for epoch in sorted(record.scores)}
     return {epoch: value for epoch, value in found.items() if not math.isnan(value)}
 

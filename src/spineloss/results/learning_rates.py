@@ -109,8 +109,8 @@ def _doubts(choices: Sequence[Choice]) -> list[str]:
         if choice.scaled and not choice.candidates and not 1 / FAR < choice.rate / choice.scaled < FAR
     }
     return [
-        f"The learning rate {rate:g} was set, and {scaled:g} is what scales with the width: at a rate that does not "
-        "suit it, a good loss looks bad; set `learning_rate: auto`, or a list to choose from"
+        f"The learning rate {rate:g} was set, and {scaled:g} is what scales with the width: at a rate that does "
+        "not suit it, a good loss looks bad; set `learning_rate: auto`, or a list to choose from"
         for rate, scaled in far
     ]
 

@@ -21,7 +21,8 @@ class Record:
     """A finished run: its scores by epoch, then by (case, label), then by metric.
 
     `repeat` numbers the trainings of a method and fold from other seeds. `groups` names the patient of each case
-    that shares one with other cases. `train_loss` is by epoch.
+    that shares one with other cases. `train_loss` is by epoch. Of a network that is tested on other data,
+    `validation` has the mean metrics by epoch that it had where it was trained.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Record:
     repeat: int = 0
     groups: Mapping[str, str] = field(default_factory=dict)
     train_loss: Mapping[int, float] = field(default_factory=dict)
+    validation: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 def read_records(study: Path) -> list[Record]:
@@ -52,6 +54,7 @@ def _record(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Re
         repeat=found["repeat"],
         groups=groups,
         train_loss={int(epoch["epoch"]): epoch["train_loss"] for epoch in run.epochs()},
+        validation={int(epoch["epoch"]): epoch for epoch in found.get("tested", {}).get("epochs", ())},
     )
 
 

@@ -68,3 +68,14 @@ def finished_runs(folder: Path) -> list[tuple[Run, dict[str, Any]]]:
     found = [(run, record) for run in runs if (record := run.record())["status"] == "done"]
     keys = ("order", "method", "fold", "repeat")
     return sorted(found, key=lambda each: tuple(each[1][key] for key in keys))
+
+
+def tested_in_words(folder: Path) -> list[str]:
+    """One line on where the networks of a folder were trained, if it is a test of them on other data."""
+    if not (folder / "test.json").exists():
+        return []
+    trained = read_json(folder / "test.json")["study"]
+    return [
+        f"This is a test on other data: every network of {trained} scored every case. Folds are networks here; "
+        "whether training had converged is judged where they were trained."
+    ]

@@ -101,6 +101,8 @@ def write_tables(folder: Path) -> None:
 
 
 def _refuse_other_settings(study: Study, folder: Path) -> None:
+    if (folder / "test.json").exists():
+        raise UserError(f"{folder} holds a test of trained networks: choose another folder to train in.")
     path = folder / "study.yaml"
     if path.exists():
         before = load(path).training()

@@ -12,13 +12,16 @@ from spineloss.results.study_folder import read_folds
 from spineloss.study.settings import Study, load
 
 
-def prepare_study(study: Study, progress: Callable[[str], None], cache: Cache | None = None) -> Dataset:
+def prepare_study(
+    study: Study, progress: Callable[[str], None], cache: Cache | None = None, orientation: str | None = None
+) -> Dataset:
     """The samples that a study trains on.
 
     Args:
         study: names the data and how it is brought to the network grid.
         progress: receives a line about what is being done.
         cache: of prepared cases; the user's by default.
+        orientation: that of networks trained before; the data's own by default.
 
     Raises:
         UserError: the data has problems.
@@ -31,6 +34,7 @@ def prepare_study(study: Study, progress: Callable[[str], None], cache: Cache | 
         ignore=study.ignore,
         leave_out=study.leave_out,
         groups=study.groups,
+        orientation=orientation,
         cache=cache or Cache(),
         progress=progress,
     )
@@ -57,7 +61,8 @@ def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -
     Raises:
         UserError: the data is no longer there, has problems, or is other data.
     """
-    data = prepare_study(study, progress)
-    if read_folds(folder)["data"] != data.digest:
+    began = read_folds(folder)
+    data = prepare_study(study, progress, orientation=began["orientation"])
+    if began["data"] != data.digest:
         raise UserError(f"{study.data} is not the data that {folder} was trained on: bring it back.")
     return data
