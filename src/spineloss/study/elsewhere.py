@@ -99,7 +99,9 @@ def _test(trained: Run, record: dict[str, Any], run: Run, data: Dataset, study: 
         device=predictor.device,
     )
     epochs = trained.epochs()
-    written: list[dict[str, Any]] = [{**each, "steps": [], "validation": [], "picture": None} for each in epochs]
+    written: list[dict[str, Any]] = [
+        {**each, "epoch": int(each["epoch"]), "steps": [], "validation": [], "picture": None} for each in epochs
+    ]
     written[-1] |= {"validation": found.rows, "picture": found.example.picture}
     run.write_progress(record["signature"], {}, written)
     # By what it had where it was trained convergence is judged; by the files it is known again.
