@@ -22,7 +22,7 @@ def quiet(line):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A study of two losses; other volumes, turned another way, whose labels have another number; a test on them."""
+    """A study of two losses; other volumes, turned another way, with another label; a test on them."""
     place = tmp_path_factory.mktemp("elsewhere")
     for name, cases, factor, orientation in (("volumes", HERE, 1, "LPS"), ("other", ELSEWHERE, 7, "RAI")):
         for case in cases:
