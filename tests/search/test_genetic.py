@@ -96,6 +96,14 @@ def test_pictures_and_numbers_are_there(searched):
     assert len((searched.folder / "generations.csv").read_text().splitlines()) == 3
 
 
+def test_the_card_says_what_it_is_and_where_it_comes_from(searched):
+    card = (searched.folder / "card.md").read_text()
+    assert f"`{searched.winner['loss']}`" in card and searched.winner["text"] in card
+    assert "volumes, 9 cases of 9 patients" in card and "not stated in the data" in card
+    assert "4 to train on, 2 to score by, and 3 that the search never saw" in card
+    assert "width 1, grid [16, 32, 32], 1 epochs in batches of 2, learning rate 0.064" in card
+
+
 def test_a_stopped_search_has_the_same_winner(searched, data, tmp_path):
     list(begun(data, tmp_path).generations(60, most=1))
     resumed = begun(data, tmp_path)

@@ -63,6 +63,8 @@ def test_the_loss_is_learned_and_its_controls_are_kept(small_data, tmp_path):
 def test_it_stops_when_nothing_gets_better(small_data, tmp_path, monkeypatch):
     monkeypatch.setattr("spineloss.search.meta_learning.train", lambda training: 0.5)
     assert len(rounds(small_data, tmp_path / "out", 99)) == 7
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "Dice 50.0 % (mean of 3 networks) after 0 networks taught it" in card
 
 
 def test_other_settings_are_refused(small_data, tmp_path):

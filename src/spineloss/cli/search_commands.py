@@ -130,5 +130,5 @@ def _print_winner(winner: Any, folder: Path) -> None:
     say(f"in a study:  {winner.loss}")
     say(f"in LaTeX:    {winner.loss.latex}")
     say(f"its control: {winner.control}")
-    for name in ("winner.json", "split.json", "generations.csv", "fitness.svg", "tree.svg"):
+    for name in ("winner.json", "split.json", "generations.csv", "fitness.svg", "tree.svg", "card.md"):
         say(str(folder / name))

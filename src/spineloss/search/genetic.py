@@ -11,6 +11,7 @@ from spineloss.data.preprocessing import resize_mask
 from spineloss.errors import UserError
 from spineloss.files import write_json
 from spineloss.learned.formula import Evolved
+from spineloss.search.card import Learned, write_card
 from spineloss.search.evolution import FINALISTS, REPEATS, Evolution, EvolutionState, Finalist, Generation
 from spineloss.search.fitness import TrainingFitness
 from spineloss.search.fitness_curve import draw_fitness, write_tree
@@ -38,7 +39,7 @@ class GeneticSearch:
         source: folder of volumes, or a CSV manifest.
         budget: of each training, and the seed of every draw.
         folder: gets `split.json` at once, `state.json` and `generations.csv` after each generation, and in the end
-            `winner.json` and the pictures. A search that was stopped goes on from there.
+            `winner.json`, `card.md` and the pictures. A search that was stopped goes on from there.
         processes: that train; the winner does not depend on how many.
         progress: called with a line about what is being done before the search.
         watch: called with every formula that was trained.
@@ -66,6 +67,7 @@ class GeneticSearch:
         half = tuple(max(4, size // 2) for size in budget.grid)
         chosen = [sample.target for sample in samples if sample.case in cases.training][:PROBES]
         masks = torch.stack([resize_mask(target, half).float() for target in chosen])
+        self.source, self.data, self.cases, self.budget = source, data, cases, budget
         self.folder = folder
         self.processes = processes
         self.evolution = Evolution(
@@ -101,7 +103,7 @@ class GeneticSearch:
             draw_fitness(self.state.generations, self.folder / "fitness.svg")
 
     def finish(self) -> Winner:
-        """Train the finalists again, and write the winner and its tree."""
+        """Train the finalists again, and write the winner, its tree and its card."""
         finalists = self.evolution.final()
         winner = Winner(finalists, Evolved(finalists[0].scored.formula), Evolved(self.state.first))
         write_json(
@@ -124,7 +126,22 @@ class GeneticSearch:
             },
         )
         write_tree(winner.loss, self.folder / "tree.svg")
+        write_card(self.folder, self._learned(winner), self.source, self.data, self.cases, self.budget)
         return winner
+
+    def _learned(self, winner: Winner) -> Learned:
+        best, generations = winner.finalists[0], self.state.generations
+        trained = sum(generation.trained for generation in generations)
+        return Learned(
+            f"a formula, bred in {len(generations)} generations",
+            str(winner.loss),
+            winner.loss.text,
+            winner.loss,
+            trained + sum(len(finalist.repeats) for finalist in winner.finalists),
+            self.state.seconds,
+            f"Dice {100 * best.scored.fitness:.1f} % as it was found, {100 * best.mean:.1f} % trained again on "
+            f"{len(best.repeats)} other seeds and folds. Its control is a random formula: `{winner.control}`",
+        )
 
 
 def _after_next(state: EvolutionState) -> float:

@@ -18,6 +18,7 @@ from spineloss.errors import UserError
 from spineloss.files import read_json, write_atomically, write_csv, write_json
 from spineloss.learned.imitation import imitate
 from spineloss.learned.meta_loss import MetaLoss, read_meta_loss
+from spineloss.search.card import Learned, write_card
 from spineloss.search.fresh import Budget, train
 from spineloss.search.split import prepare_search
 from spineloss.text import parse
@@ -90,7 +91,7 @@ def learn(
         settings: see `MetaSettings`.
         folder: gets `meta.safetensors` (the best so far), `start.safetensors` (the imitation),
             `random.safetensors` (a control that nothing was taught), each for `meta(...)`; `meta.json`, which
-            says where they are from; `split.json` and `rounds.csv`.
+            says where they are from; `split.json` and `rounds.csv`; in the end `card.md`.
         minutes: of all rounds together, earlier ones in the folder counted.
         progress: called with a line about what is being done before the first round.
         cache: of prepared cases; the user's by default.
@@ -114,6 +115,8 @@ def learn(
     search.begin(progress)
     while search.goes_on(minutes):
         yield search.round()
+    if search.rounds:
+        write_card(folder, search.learned(), source, data, cases, budget)
 
 
 class _Search:
@@ -172,6 +175,23 @@ class _Search:
         write_csv(self.folder / "rounds.csv", map(vars, self.rounds), list(vars(self.rounds[0])))
         self._save()
         return self.rounds[-1]
+
+    def learned(self) -> Learned:
+        """What was found, for its card."""
+        best = next((each for each in reversed(self.rounds) if each.best), self.rounds[0])
+        first = self.rounds[0].frozen_dice
+        module = read_meta_loss(str(self.folder / "meta.safetensors"))
+        weights = sum(each.numel() for each in module.parameters())
+        return Learned(
+            f"a network of {weights} weights, its step judged by {self.settings.objective}",
+            f"meta({self.folder.name}/meta.safetensors)",
+            "",
+            module,
+            sum(SCORED + (each.number > 0) for each in self.rounds),
+            sum(each.seconds for each in self.rounds),
+            f"Dice {100 * best.frozen_dice:.1f} % (mean of {SCORED} networks) after {best.number} networks taught "
+            f"it; as an imitation of {self.settings.imitate}, before any, {100 * first:.1f} %",
+        )
 
     def _online(self, number: int) -> Training:
         """A fresh network, of initial weights and batches of its own, and the loss learned while it trains."""
