@@ -33,7 +33,7 @@ INSIDE = {
     ],
     "data": [
         {"guards", "deformation", "folds", "groups", "preprocessing"},
-        {"intensity"},
+        {"intensity", "patches", "resolution"},
         {"augmentation"},
         {"dicom", "metaimage", "nifti", "nrrd"},
         {"volumes"},
@@ -41,7 +41,7 @@ INSIDE = {
         {"labelling", "manifest", "nnunet_layout"},
         {"layouts"},
         {"check"},
-        {"cache"},
+        {"cache", "fingerprint"},
         {"dataset"},
         {"batches"},
     ],
@@ -56,7 +56,7 @@ INSIDE = {
         {"comparison_table"},
     ],
     "study": [
-        {"claims", "method", "yaml_text"},
+        {"claims", "method", "proposal", "yaml_text"},
         {"settings"},
         {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
         {"elsewhere", "training_run", "landscape", "status"},

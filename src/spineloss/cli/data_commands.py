@@ -11,8 +11,9 @@ from spineloss.cli.terminal import FAILED, say, show
 
 if TYPE_CHECKING:
     from spineloss.data.check import Report
+    from spineloss.data.fingerprint import Fingerprint
 
-app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, or generate a phantom.")
+app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, plan a study of it, or generate a phantom.")
 
 
 @app.command()
@@ -76,6 +77,59 @@ def _ranges(labels: list[int]) -> str:
         else:
             runs.append([label])
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+@app.command()
+def plan(
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of volumes, or a CSV manifest.")],
+) -> None:
+    """Print what a folder holds, and the study settings that are proposed for it, with reasons.
+
+    `spineloss study new` writes them to a file.
+
+    Example: [bold]spineloss data plan volumes/[/bold]
+    """
+    say(f"Checking {source}")
+    from spineloss.study.proposal import look, propose
+
+    found = look(source)
+    say(f"{found.layout}: {found.cases} cases of {found.patients} patients, axes {found.orientation}")
+    show(_spread_table(found))
+    show(_label_table(found))
+    table = Table(box=None, pad_edge=False)
+    for title in ("key", "proposed", "why"):
+        table.add_column(title, overflow="fold")
+    for each in propose(found):
+        table.add_row(each.key, Text(str(each.value)), each.reason)
+    show(table)
+
+
+def _spread_table(found: "Fingerprint") -> Table:
+    """Least, median and most of each number over the cases."""
+    from statistics import median
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("over the cases")
+    for title in ("least", "median", "most"):
+        table.add_column(title, justify="right")
+    columns = {
+        **{f"voxels along {axis}": sizes for axis, sizes in zip("ZYX", zip(*found.shapes, strict=True), strict=True)},
+        **{f"spacing {axis}, mm": steps for axis, steps in zip("zyx", zip(*found.spacings, strict=True), strict=True)},
+        "lowest intensity": [low for low, _ in found.intensities],
+        "highest intensity": [high for _, high in found.intensities],
+    }
+    for name, numbers in columns.items():
+        table.add_row(name, *(f"{number:.5g}" for number in (min(numbers), median(numbers), max(numbers))))
+    return table
+
+
+def _label_table(found: "Fingerprint") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for title in ("label", "cases", "median share"):
+        table.add_column(title, justify="right")
+    for each in found.labels:
+        table.add_row(str(each.label), str(each.cases), f"{100 * each.share:.3f} %")
+    return table
 
 
 @app.command()

@@ -116,8 +116,8 @@ def plan(
     """
     say(f"Loading {source}")
     from spineloss.study import settings
-    from spineloss.study.plan import ENOUGH
     from spineloss.study.plan import plan as plan_study
+    from spineloss.study.proposal import ENOUGH
 
     study = settings.load(source, {"data": data} if data else {})
     found = plan_study(study, say)

@@ -326,6 +326,17 @@ def restore(image: sitk.Image, like: sitk.Image) -> sitk.Image:
     return turned
 
 
+def turned(values: Sequence[float], code: str, to: str) -> tuple[float, ...]:
+    """What belongs to the axes (z, y, x) of a volume oriented along `code`, for the same volume turned along `to`.
+
+    >>> turned((305, 306, 39), "RAS", "PIL")
+    (39, 305, 306)
+    """
+    pairs = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
+    of_axis = {frozenset((letter, pairs[letter])): value for letter, value in zip(code, reversed(values), strict=True)}
+    return tuple(of_axis[frozenset((letter, pairs[letter]))] for letter in reversed(to))
+
+
 def slices_first(geometries: Sequence[tuple[Sequence[float], str]]) -> str:
     """The one orientation of a data set: the same anatomical axes in every file, the coarsest one first.
 

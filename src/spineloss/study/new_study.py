@@ -1,23 +1,19 @@
 """A first study file for a folder of volumes, with a comment at each key; and the schema of study files."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import yaml
 
-from spineloss.data.check import Report, Row, check
-from spineloss.data.groups import group_cases
-from spineloss.data.layouts import find_cases
+from spineloss.data.fingerprint import Fingerprint
 from spineloss.errors import UserError
 from spineloss.files import write_text
+from spineloss.study.proposal import look, propose
 from spineloss.study.settings import PRESETS, Study
 
 SCHEMA_NAME = "study.schema.json"
 METHODS = ["cross_entropy", "dice", "dice + cross_entropy", "tversky(alpha=0.7, beta=0.3)"]
-MOST_VOXELS = 2**18  # of the grid: a fold of 20 cases then trains in minutes on two cores
 
 
 def schema() -> dict[str, Any]:
@@ -44,37 +40,25 @@ def write_new_study(source: Path, path: Path) -> None:
     """
     if path.exists():
         raise UserError(f"{path} exists already: remove it, or choose another name with --output.")
-    report = check(find_cases(source))
-    if len(report.rows) < 2:
-        raise UserError(f"{source} holds {len(report.rows)} readable cases: a study needs two or more.")
-    write_text(path, _text(source, path, report))
+    found = look(source)
+    write_text(path, _text(source, path, found))
     write_text(path.with_name(SCHEMA_NAME), json.dumps(schema(), indent=1) + "\n")
 
 
-def _text(source: Path, path: Path, report: Report) -> str:
-    rows = report.rows
-    labels = sorted({label for row in rows for label in row.voxels})
-    chosen: dict[str, Any] = {
-        "data": str(source.resolve()),
-        "labels": labels,
-        "target": "merged",
-        "grid": grid_for(rows),
-        "width": 8,
-        "folds": min(3, len(set(group_cases([row.case for row in rows], {}).values()))),
-        "epochs": 60,
-        "batch": 2,
-        "learning_rate": "auto",
-        "methods": METHODS,
-    }
+def _text(source: Path, path: Path, found: Fingerprint) -> str:
+    proposed = propose(found)
+    chosen: dict[str, Any] = {"data": str(source.resolve())}
+    chosen |= {each.key: each.value for each in proposed} | {"methods": METHODS}
+    reasons = {each.key: f" Proposed: {each.reason}." for each in proposed}
     fields = Study.model_fields
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_NAME}",
-        f"# {report.layout}: {len(rows)} cases, {len(report.problems)} problems (spineloss data check).",
+        f"# {found.layout}: {found.cases} cases of {found.patients} patients (spineloss data plan).",
         f"# Train with: spineloss study run {path.name} -o {path.stem}/",
         "",
     ]
     for key, value in chosen.items():
-        lines += [f"# {fields[key].description}", _yaml(key, value), ""]
+        lines += [f"# {fields[key].description}{reasons.get(key, '')}", _yaml(key, value), ""]
     lines += ["# The other keys, with their defaults.", ""]
     for key, field in fields.items():
         if key not in chosen:
@@ -89,22 +73,3 @@ def _yaml(key: str, value: Any) -> str:
     flow = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=1000)
     return f"{key}: {flow.splitlines()[0]}"  # a second line is YAML's mark of an end
 
-
-def grid_for(rows: Sequence[Row]) -> list[int]:
-    """Multiples of 16 near the median shape, the coarsest axis first, shrunk to `MOST_VOXELS` or fewer.
-
-    >>> row = Row("case", (400, 400, 20), (0.9, 0.9, 4.0), "LPS", 0, 1, {1: 9}, 0.1)
-    >>> grid_for([row])
-    [16, 128, 128]
-    """
-    axes = range(3)
-    shape = [median(row.shape[axis] for row in rows) for axis in axes]
-    spacing = [median(row.spacing[axis] for row in rows) for axis in axes]
-    coarsest = max(axes, key=lambda axis: spacing[axis])
-    sizes = [shape[coarsest], *(shape[axis] for axis in axes if axis != coarsest)]
-    while True:
-        grid = [max(16, round(size / 16) * 16) for size in sizes]
-        if grid[0] * grid[1] * grid[2] <= MOST_VOXELS:
-            return grid
-        longest = max(sizes)
-        sizes = [size * 0.9 if size > 0.5 * longest else size for size in sizes]

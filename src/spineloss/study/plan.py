@@ -11,12 +11,9 @@ from spineloss.errors import UserError
 from spineloss.study.engine import prepare_folder
 from spineloss.study.jobs import Job
 from spineloss.study.method import Trial
+from spineloss.study.proposal import ENOUGH
 from spineloss.study.settings import Study
 from spineloss.study.training_run import INNER_FOLDS
-
-# A floor, no promise: after 600 steps of studies/results/lumbar.md, at the scaled rate, one of four
-# losses still improved. Whether curves have settled is read from them after the training.
-ENOUGH = 600  # optimiser steps
 
 
 @dataclass(frozen=True)

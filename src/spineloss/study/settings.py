@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 AXIS = 16  # the U-Net halves an axis four times
 Axis = Annotated[int, Field(strict=True, ge=AXIS, multiple_of=AXIS, lt=2**31)]
+PatchAxis = Annotated[int, Field(strict=True, ge=AXIS, multiple_of=8, lt=2**31)]
 Label = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -79,8 +80,12 @@ class Study(Settings):
     """`merged`: any of the labels; `exclusive`: each, none overlapping (softmax); `per-label`: each by itself."""
     ignore: Label | None = None
     """The label of voxels that nobody annotated: they count nowhere. What `dataset.json` says, if not given."""
-    grid: tuple[Axis, Axis, Axis] = (32, 224, 224)
+    grid: tuple[Axis, Axis, Axis] | None = (32, 224, 224)
     """Voxels (Z, Y, X) that every case is resampled to, the coarsest axis first; multiples of 16."""
+    spacing: Literal["median", "native"] | tuple[Positive, Positive, Positive] | None = None
+    """Instead of `grid`: mm (z, y, x) that cases are resampled to, the `median` of the cases', or each its own."""
+    patch: tuple[PatchAxis, PatchAxis, PatchAxis] | None = None
+    """With `spacing`: voxels (Z, Y, X) that the network sees at once, of each case one patch an epoch; multiples of 8."""
     network: str = "unet"
     """`unet`, or the name of a class of `monai.networks.nets`."""
     width: Count = 64
@@ -173,6 +178,25 @@ class Study(Settings):
             for control in (None, *(CONTROLS[method.adapts] if method.controls and method.adapts else ()))
         )
 
+    @property
+    def input(self) -> tuple[int, int, int]:
+        """Voxels (Z, Y, X) that the network sees at once: the grid, or the patch."""
+        return self.grid or self.patch
+
+    @model_validator(mode="before")
+    @classmethod
+    def _grid_or_spacing(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        spacing, patch = (values.get(key) is not None for key in ("spacing", "patch"))
+        if spacing and values.get("grid") is not None:
+            raise ValueError("a study has a grid or a spacing; remove `grid` or `spacing`")
+        if spacing != patch:
+            raise ValueError("`spacing` and `patch` belong together; add the other, as in `patch: [16, 128, 128]`")
+        if not spacing and "grid" in values and values["grid"] is None:
+            raise ValueError("without a `grid` a study needs `spacing` and `patch`")
+        return values | {"grid": None} if spacing else values
+
     @model_validator(mode="after")
     def _methods_differ(self) -> "Study":
         names = [trial.name for trial in self.trials]
@@ -236,6 +260,8 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:
         if "width" in settings:
             # A preset's learning rate is for its own width.
             preset.pop("learning_rate", None)
+        if "spacing" in settings:
+            preset.pop("grid", None)
         settings = preset | {key: value for key, value in settings.items() if key != "preset"}
     return check(settings, source, folder, lines)
 

@@ -1,0 +1,47 @@
+"""What cases are resampled to: one grid for all, one spacing for all, or nothing."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from spineloss.data.preprocessing import Grid
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The grid (Z, Y, X) of every case, or the spacing (z, y, x) in mm; with neither, each keeps its own voxels."""
+
+    grid: Grid | None = None
+    spacing: Spacing | None = None
+
+    def grid_of(self, shape: Grid, spacing: Spacing) -> Grid:
+        """The grid that a case of a shape and spacing is brought to: the same field of view in other voxels.
+
+        >>> Resolution(spacing=(4.0, 1.0, 1.0)).grid_of((10, 200, 200), (8.0, 0.5, 0.5))
+        (20, 100, 100)
+        """
+        if self.grid is not None:
+            return self.grid
+        if self.spacing is None:
+            return shape
+        return tuple(
+            max(1, round(size * step / wanted))
+            for size, step, wanted in zip(shape, spacing, self.spacing, strict=True)
+        )
+
+
+def median_spacing(spacings: Iterable[Spacing]) -> Spacing:
+    """The median of each axis.
+
+    >>> median_spacing([(4.0, 1.0, 1.0), (5.0, 1.0, 1.0), (8.0, 0.5, 0.5)])
+    (5.0, 1.0, 1.0)
+    """
+    return tuple(median(axis) for axis in zip(*spacings, strict=True))
+
+
+def are_alike(spacings: Iterable[Spacing]) -> bool:
+    """Whether the spacings differ by 1 % at most."""
+    return all(math.isclose(min(axis), max(axis), rel_tol=0.01) for axis in zip(*spacings, strict=True))

@@ -1,0 +1,96 @@
+"""What is proposed for data of known shapes, by the rules that the documentation gives."""
+
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from spineloss.cli.application import app
+from spineloss.data.fingerprint import Fingerprint, Share
+from spineloss.errors import UserError
+from spineloss.study.proposal import MOST_VOXELS, look, patch_for, propose
+
+
+def found(shapes, spacings, patients=None):
+    cases = len(shapes)
+    labels = (Share(1, cases, 0.02),)
+    return Fingerprint("test", "LPS", tuple(shapes), tuple(spacings), ((0, 255),) * cases, labels, patients or cases)
+
+
+def settings(*given):
+    return {each.key: each.value for each in propose(found(*given))}
+
+
+def test_volumes_that_fit_a_grid_get_the_grid():
+    proposed = settings([(30, 60, 60), (34, 66, 62), (32, 64, 64)], [(1, 1, 1)] * 3)
+    assert proposed["grid"] == [32, 64, 64] and "spacing" not in proposed and "patch" not in proposed
+
+
+def test_volumes_of_one_spacing_keep_their_voxels():
+    proposed = settings([(10, 160, 160)] * 17, [(10, 1.5, 1.5)] * 17)
+    assert (proposed["spacing"], proposed["patch"]) == ("native", [16, 128, 128]) and "grid" not in proposed
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((300, 512, 512), (2, 0.8, 0.8)), ((40, 600, 600), (4, 0.5, 0.5))])
+def test_huge_volumes_get_a_coarser_spacing_whose_patch_covers_a_quarter(shape, spacing):
+    proposed = settings([shape] * 3, [spacing] * 3)
+    coarse = [n * own / new for n, own, new in zip(shape, spacing, proposed["spacing"], strict=True)]
+    covered = math.prod(min(1, size / n) for size, n in zip(proposed["patch"], coarse, strict=True))
+    assert 0.24 < covered < 0.35
+    # As in nnU-Net: what is finer than half of the coarsest is made coarser first.
+    assert (proposed["spacing"][0] == spacing[0]) == (spacing[0] > 4 * spacing[1])
+
+
+def test_spacings_that_differ_give_their_median():
+    proposed = settings([(20, 150, 150), (10, 300, 300), (20, 150, 150)], [(4, 1, 1), (8, 0.5, 0.5), (4, 1, 1)])
+    assert proposed["spacing"] == "median"
+
+
+def test_volumes_of_many_sizes_keep_their_voxels_though_each_is_small():
+    proposed = settings([(35, 50, 35), (24, 40, 30), (45, 60, 46)], [(1, 1, 1)] * 3)
+    assert (proposed["spacing"], proposed["patch"]) == ("native", [40, 56, 40])
+
+
+@pytest.mark.parametrize("shape", [(20, 300, 300), (300, 20, 300), (8, 8, 8), (500, 500, 500), (1000, 16, 16)])
+def test_a_patch_fits_the_network_and_the_machine(shape):
+    patch = patch_for(shape)
+    assert all(size % 8 == 0 and size >= 16 for size in patch) and math.prod(patch) <= MOST_VOXELS
+
+
+def test_epochs_make_six_hundred_steps():
+    # 20 of 30 cases a fold, two a step: ten steps an epoch.
+    assert settings([(32, 64, 64)] * 30, [(1, 1, 1)] * 30)["epochs"] == 60
+
+
+def test_folds_never_outnumber_patients():
+    proposed = propose(found([(32, 64, 64)] * 4, [(1, 1, 1)] * 4, patients=2))
+    assert {each.key: each.value for each in proposed}["folds"] == 2 and all(each.reason for each in proposed)
+
+
+def test_several_labels_are_told_apart(small_data):
+    proposed = {each.key: each.value for each in propose(look(small_data))}
+    assert (proposed["labels"], proposed["target"]) == ([1, 2], "exclusive")
+    assert settings([(32, 64, 64)] * 4, [(1, 1, 1)] * 4)["target"] == "merged"
+
+
+def test_the_fingerprint_of_small_data_by_hand(small_data):
+    seen = look(small_data)
+    assert (seen.cases, seen.patients, seen.orientation) == (6, 6, "LPS")
+    assert set(seen.shapes) == {(12, 40, 36)} and set(seen.spacings) == {(3.0, 1.0, 1.0)}
+    assert [(share.label, share.cases) for share in seen.labels] == [(1, 6), (2, 6)]
+    ellipsoid = 4 / 3 * math.pi * 4 * 6 * 8 / (12 * 40 * 36)
+    assert seen.labels[0].share == pytest.approx(ellipsoid, rel=0.05)
+
+
+def test_the_command_prints_fingerprint_and_proposal(small_data):
+    done = CliRunner().invoke(app, ["data", "plan", str(small_data)])
+    assert done.exit_code == 0, done.output
+    for part in ("6 cases of 6 patients", "spacing z, mm", "all that occur", "native"):
+        assert part in done.output
+
+
+def test_too_few_cases_are_refused(small_data):
+    for path in [*small_data.rglob("case-[1-5].mha")]:
+        path.unlink()
+    with pytest.raises(UserError, match="1 readable case"):
+        look(small_data)
