@@ -5,12 +5,19 @@ import pytest
 import torch
 from scipy.ndimage import center_of_mass
 
-from spineloss.data.patches import AROUND_FOREGROUND, cut, draw_start, places_of
+from spineloss.data.augmentation import Augment, augmented
+from spineloss.data.patches import AROUND_FOREGROUND, Window, draw_window, places_of
 from spineloss.data.preprocessing import Grid
 from spineloss.seeding import generator
 
 SHAPE = (20, 60, 70)
 PATCH: Grid = (16, 24, 32)
+
+
+def draw_start(random, shape, patch, places, around=AROUND_FOREGROUND):
+    window = draw_window(random, shape, patch, places, around)
+    assert window.size == patch
+    return window.start
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,32 @@ def test_a_cut_is_the_box_and_zero_around():
     padded = torch.nn.functional.pad(volume, (3, 3, 3, 3, 3, 3))
     for start in [(0, 0, 0), (-2, 1, 3), (1, -3, 2), (2, 2, -1)]:
         wanted = padded[:, start[0] + 3 :, start[1] + 3 :, start[2] + 3 :][:, :4, :5, :4]
-        assert torch.equal(cut(volume, start, (4, 5, 4)), wanted)
-    box = cut(volume, (0, 0, 0), (4, 5, 6))
+        assert torch.equal(Window(start, (4, 5, 4)).cut(volume), wanted)
+    box = Window((0, 0, 0), (4, 5, 6)).cut(volume)
     box.zero_()
     assert volume.all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"affine": 1.0}, {"rotation": 1.0, "scaling": 1.0}, {"elastic": 1.0, "affine": 1.0}]
+)
+def test_what_is_moved_into_a_patch_comes_from_the_case(change):
+    """A case without a boundary in reach: no voxel of the moved patch is padding, and ramps stay ramps."""
+    z, y, x = torch.meshgrid(*(torch.arange(200.0, 200 + n) for n in (80, 160, 160)), indexing="ij")
+    image, target = torch.stack([z, y, x]), torch.ones(1, 80, 160, 160, dtype=torch.uint8)
+    window = Window((32, 64, 56), (16, 32, 48))
+    augment = Augment(**{"affine": 0.0, "noise": 0.0, "mixup": 0.0, "mixup_alpha": 0.2} | change)
+    for number in range(5):
+        moved, mask = augmented(image, target, (2.0, 1.0, 1.0), augment, (21, number), window)
+        assert moved.shape == (3, 16, 32, 48) and mask.shape == (1, 16, 32, 48)
+        assert mask.all() and moved.min() > 200
+        if "elastic" not in change:
+            steps = torch.stack([moved.diff(dim=axis).flatten(1)[:, :100].std(1) for axis in (1, 2, 3)])
+            assert steps.max() < 1e-3
+
+
+def test_a_still_patch_is_the_box_itself():
+    image, target = torch.rand(1, 20, 40, 40), (torch.rand(1, 20, 40, 40) > 0.5).byte()
+    window = Window((-2, 8, 24), (24, 16, 16))
+    found = augmented(image, target, (1.0, 1.0, 1.0), Augment(0, 0, 0, 0.2), (1,), window)
+    assert torch.equal(found[0], window.cut(image)) and torch.equal(found[1], window.cut(target))

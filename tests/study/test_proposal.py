@@ -13,8 +13,8 @@ from spineloss.study.proposal import MOST_VOXELS, look, patch_for, propose
 
 def found(shapes, spacings, patients=None):
     cases = len(shapes)
-    labels = (Share(1, cases, 0.02),)
-    return Fingerprint("test", "LPS", tuple(shapes), tuple(spacings), ((0, 255),) * cases, labels, patients or cases)
+    intensities, labels = ((0, 255),) * cases, (Share(1, cases, 0.02),)
+    return Fingerprint("test", "LPS", tuple(shapes), tuple(spacings), intensities, labels, patients or cases)
 
 
 def settings(*given):
@@ -54,7 +54,11 @@ def test_volumes_of_many_sizes_keep_their_voxels_though_each_is_small():
 @pytest.mark.parametrize("shape", [(20, 300, 300), (300, 20, 300), (8, 8, 8), (500, 500, 500), (1000, 16, 16)])
 def test_a_patch_fits_the_network_and_the_machine(shape):
     patch = patch_for(shape)
-    assert all(size % 8 == 0 and size >= 16 for size in patch) and math.prod(patch) <= MOST_VOXELS
+    assert (
+        all(size % 8 == 0 and size >= 16 for size in patch)
+        and max(patch) >= 32
+        and math.prod(patch) <= MOST_VOXELS
+    )
 
 
 def test_epochs_make_six_hundred_steps():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spineloss.data.check import Report
     from spineloss.data.fingerprint import Fingerprint
 
-app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, plan a study of it, or generate a phantom.")
+app = typer.Typer(no_args_is_help=True, help="Check a folder of volumes, plan its study, or generate a phantom.")
 
 
 @app.command()
@@ -113,8 +113,8 @@ def _spread_table(found: "Fingerprint") -> Table:
     for title in ("least", "median", "most"):
         table.add_column(title, justify="right")
     columns = {
-        **{f"voxels along {axis}": sizes for axis, sizes in zip("ZYX", zip(*found.shapes, strict=True), strict=True)},
-        **{f"spacing {axis}, mm": steps for axis, steps in zip("zyx", zip(*found.spacings, strict=True), strict=True)},
+        **{f"voxels along {axis}": [shape[place] for shape in found.shapes] for place, axis in enumerate("ZYX")},
+        **{f"spacing {axis}, mm": [each[place] for each in found.spacings] for place, axis in enumerate("zyx")},
         "lowest intensity": [low for low, _ in found.intensities],
         "highest intensity": [high for _, high in found.intensities],
     }

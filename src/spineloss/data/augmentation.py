@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from spineloss.data import deformation, intensity
+from spineloss.data.patches import Window
 from spineloss.seeding import generator
 
 
@@ -70,8 +71,11 @@ def augmented(
     spacing: tuple[float, float, float],
     augment: Augment,
     key: tuple[int | str, ...],
+    window: Window | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Image and target of a case as a training batch has them: moved together, the image's values changed.
+
+    Of a patch, what is moved into it comes from the case around it: nothing is padded that the case has.
 
     Args:
         image: (K, Z, Y, X) floats.
@@ -80,12 +84,14 @@ def augmented(
         augment: probabilities.
         key: of every draw. Each augmentation but the first two draws from a stream of its own, so that none
             changes another.
+        window: the patch; none for the whole case.
 
     Returns:
-        New tensors of the same shapes and types; the same tensors where nothing is drawn.
+        New tensors of the same types, of the shape of the patch or the case. Of a case that is seen whole,
+        the same tensors where nothing is drawn.
     """
     random = generator(*key)
-    shape = image.shape[1:]
+    shape = image.shape[1:] if window is None else window.size
     affines = [
         deformation.draw_affine(random, augment.affine),
         deformation.draw_scaling(generator(*key, "scaling"), augment.scaling, shape),
@@ -94,7 +100,10 @@ def augmented(
     elastic = deformation.draw_elastic(generator(*key, "elastic"), augment.elastic)
     noise = intensity.draw_noise(random, augment.noise, augment.noise_std)
     drawn = [affine for affine in affines if affine is not None]
-    image, target = deformation.deformed(image, target, spacing, drawn, elastic)
+    if window is not None:
+        around = window.wider(deformation.reach(shape, spacing, drawn, elastic))
+        image, target = around.cut(image), around.cut(target)
+    image, target = deformation.deformed(image, target, spacing, drawn, elastic, shape)
     if noise is not None:
         image = torch.from_numpy(intensity.noisy(image.numpy(), noise))
     for name, (draw, change) in intensity.CHANGES.items():

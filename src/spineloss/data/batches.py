@@ -9,6 +9,8 @@ import torch
 from spineloss.data.augmentation import Augment, augmented, draw_mixup
 from spineloss.data.dataset import Sample
 from spineloss.data.labelling import Labelling
+from spineloss.data.patches import AROUND_FOREGROUND, Window, draw_window
+from spineloss.data.preprocessing import Grid
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.seeding import generator
 
@@ -18,6 +20,7 @@ class Target:
     """What a loss compares with: masks, (N, 3) spacing in mm, the distance maps needed, by unit.
 
     Masks are volumes (N, C, *grid), or numbers of exclusive classes (N, 1, *grid); maps are (N, outputs, *grid).
+    The maps of a patch hold the distances to what is in the patch.
     """
 
     mask: torch.Tensor
@@ -81,8 +84,9 @@ def training_batches(
     needs: frozenset[Unit],
     labelling: Labelling,
     key: tuple[int, int, int],
+    patch: Grid | None = None,
 ) -> Iterator[Batch]:
-    """One epoch of batches; every draw is a function of `key` and the case.
+    """One epoch of batches: each case once, whole or as one patch. Every draw is a function of `key` and the case.
 
     Args:
         samples: the training cases.
@@ -91,11 +95,32 @@ def training_batches(
         needs: units of the signed distance maps that the loss needs; they are made after augmentation.
         labelling: what the targets mean.
         key: (seed, fold, epoch).
+        patch: (Z, Y, X) voxels; none where all samples have one grid, which is seen whole.
     """
     order = generator(*key, "order").permutation(len(samples))
     for start in range(0, len(samples), size):
         chosen = [samples[index] for index in order[start : start + size]]
-        yield _mix(_collate(chosen, augment, needs, labelling, key), augment, key, chosen[0].case)
+        yield _mix(_collate(chosen, augment, needs, labelling, key, patch), augment, key, chosen[0].case)
+
+
+def window_of(sample: Sample, patch: Grid, labelling: Labelling, key: tuple[int, int, int]) -> Window:
+    """The patch of a sample that is drawn by a key, the same whatever is trained with it.
+
+    Where some voxels are not annotated, every patch lies around one that is.
+    """
+    around = AROUND_FOREGROUND if labelling.ignore is None else 1.0
+    random = generator(*key, sample.case, "patch")
+    return draw_window(random, sample.image.shape[1:], patch, sample.places, around)
+
+
+def seen(
+    sample: Sample, patch: Grid | None, labelling: Labelling, key: tuple[int, int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image and target of what the network is shown of a case, before augmentation: all of it, or a patch."""
+    if patch is None:
+        return sample.image, sample.target
+    window = window_of(sample, patch, labelling, key)
+    return window.cut(sample.image), window.cut(sample.target)
 
 
 def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
@@ -114,10 +139,13 @@ def _collate(
     needs: frozenset[Unit],
     labelling: Labelling,
     key: tuple[int, int, int],
+    patch: Grid | None,
 ) -> tuple[torch.Tensor, Target]:
     images, targets = [], []
     for sample in samples:
-        image, target = augmented(sample.image, sample.target, sample.spacing, augment, (*key, sample.case))
+        window = None if patch is None else window_of(sample, patch, labelling, key)
+        case = (*key, sample.case)
+        image, target = augmented(sample.image, sample.target, sample.spacing, augment, case, window)
         images.append(image)
         targets.append(target)
     spacing = torch.tensor([sample.spacing for sample in samples])

@@ -1,10 +1,12 @@
-"""A folder of volumes as samples on the network grid: checked, oriented, preprocessed, cached."""
+"""A folder of volumes as samples at one resolution: checked, oriented, preprocessed, cached."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,7 +20,9 @@ from spineloss.data.check import Report
 from spineloss.data.groups import group_cases
 from spineloss.data.labelling import Kind, Labelling, labelling_of
 from spineloss.data.layouts import find_cases
+from spineloss.data.patches import places_of
 from spineloss.data.preprocessing import Grid
+from spineloss.data.resolution import Resolution, Spacing, resolve
 from spineloss.errors import UserError
 
 # What the cache keeps of a case: of its volumes, and of the labels chosen from them.
@@ -28,7 +32,7 @@ TARGET = ("target", "own_target", "spacing", "own_spacing")
 
 @dataclass(frozen=True)
 class Sample:
-    """One case on the network grid, spacing (z, y, x) mm, and the files of the cache that hold it.
+    """One case as it was resampled, its spacing (z, y, x) in mm, and the files of the cache that hold it.
 
     Each look maps a file anew and lets it go with the tensor: memory does not grow with the number of cases, and a
     process that is handed a sample is handed two paths. The data set's `Labelling` says what the target means.
@@ -41,13 +45,18 @@ class Sample:
 
     @property
     def image(self) -> torch.Tensor:
-        """(1, *grid) float32."""
+        """(1, Z, Y, X) float32."""
         return map_tensor(self.image_file, "image")
 
     @property
     def target(self) -> torch.Tensor:
-        """(C, *grid) uint8."""
+        """(C, Z, Y, X) uint8."""
         return map_tensor(self.target_file, "target")
+
+    @property
+    def places(self) -> torch.Tensor:
+        """Voxels that patches can lie around; see `places_of`. Samples on one grid have none."""
+        return map_tensor(self.target_file, "places")
 
     def own_target(self) -> torch.Tensor:
         """The target on the case's own grid: (C, Z, Y, X) uint8, oriented like the rest of the data."""
@@ -60,19 +69,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples by case id, the group (patient) of each, their labelling, common orientation, a digest of it all."""
+    """Samples by case id, the group (patient) of each, and what they share; `digest` is of all their volumes."""
 
     samples: dict[str, Sample]
     groups: dict[str, str]
     labelling: Labelling
     orientation: str
+    resolution: Resolution
     digest: str
 
 
 def prepare(
     source: Path,
     *,
-    grid: Grid,
+    grid: Grid | None,
+    spacing: Literal["median", "native"] | Spacing | None = None,
     labels: str | Sequence[int],
     target: Kind,
     ignore: int | None = None,
@@ -82,11 +93,12 @@ def prepare(
     cache: Cache,
     progress: Callable[[str], None],
 ) -> Dataset:
-    """Check the data of a study and bring each case to the network grid, from the cache where it is there.
+    """Check the data of a study and bring each case to its resolution, from the cache where it is there.
 
     Args:
         source: folder of volumes, or a CSV manifest.
-        grid: (Z, Y, X) voxels of the network's input.
+        grid: (Z, Y, X) voxels that every case is brought to; none where there is a spacing.
+        spacing: (z, y, x) mm, the `median` of the cases, or `native`, each case's own.
         labels: `all`, or the chosen ones.
         target: how labels become targets; see `Labelling`.
         ignore: the label of what is not annotated; what the data set says of it by default.
@@ -102,26 +114,30 @@ def prepare(
     progress(f"Looking at {source}")
     layout = find_cases(source)
     kept = _without(layout, leave_out, source)
-    report, orientation = _look(layout, kept, grid, orientation, cache)
+    report, frame = _look(
+        layout, kept, partial(_frame, grid=grid, spacing=spacing, orientation=orientation), cache
+    )
     _refuse_problems(report, leave_out, source)
     ignore = layout.labels.ignore if ignore is None else ignore
     labelling = labelling_of(target, _chosen_labels(report, kept, labels, ignore, source), ignore)
+    wanted = TARGET if grid else (*TARGET, "places")
     samples = {}
     for number, case in enumerate(kept, start=1):
         digest = report.content[case.id]
-        volume_key = key_of([digest, grid, orientation])
-        target_key = key_of([digest, grid, orientation, labelling.plain()])
-        targets = cache.read(target_key, *TARGET)
+        volume_key, target_key = frame.key(digest), frame.key(digest, labelling.plain())
+        targets = cache.read(target_key, *wanted)
         if targets is None or cache.read(volume_key, "image") is None:
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
             volume = cache.read(volume_key, *VOLUME)
             if volume is None:
-                volume = _on_grid(*read_case(case, orientation), grid)
+                volume = _resampled(*read_case(case, frame.orientation), frame.resolution)
                 cache.write(volume_key, volume)
-            targets = _targets(volume, grid, labelling)
+            targets = _targets(volume, labelling)
+            if not grid:
+                targets["places"] = places_of(labelling.annotated(targets["target"]))
             cache.write(target_key, targets)
-        spacing = tuple(targets["spacing"].tolist())
-        samples[case.id] = Sample(case.id, spacing, cache.path(volume_key), cache.path(target_key))
+        own = tuple(targets["spacing"].tolist())
+        samples[case.id] = Sample(case.id, own, cache.path(volume_key), cache.path(target_key))
     described = [] if ignore is None else [f"label {ignore} is ignored"]
     content = "\n".join([*(f"{case} {report.content[case]}" for case in sorted(samples)), *described])
     declared = {case.id: case.group for case in kept if case.group}
@@ -129,9 +145,36 @@ def prepare(
         samples,
         group_cases(samples, declared, groups),
         labelling,
-        orientation,
+        frame.orientation,
+        frame.resolution,
         hashlib.sha256(content.encode()).hexdigest(),
     )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What every case is turned and resampled to."""
+
+    orientation: str
+    resolution: Resolution
+
+    def key(self, digest: str, *more: Any) -> str:
+        """Of what comes of a case with this digest of its content."""
+        voxels = self.resolution.grid or {"spacing": self.resolution.spacing}
+        return key_of([digest, voxels, self.orientation, *more])
+
+
+def _frame(
+    geometries: Iterable[tuple[Sequence[float], str]],
+    grid: Grid | None,
+    spacing: Literal["median", "native"] | Spacing | None,
+    orientation: str | None,
+) -> _Frame:
+    known = list(geometries)
+    if orientation is None:
+        orientation = volumes.slices_first(known) if known else volumes.AXIAL
+    spacings = [volumes.turned(own, code, orientation) for own, code in known]
+    return _Frame(orientation, resolve(grid, spacing, spacings))
 
 
 def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Case]:
@@ -172,31 +215,25 @@ def _chosen_labels(
     return sorted(labels)
 
 
-def _look(layout: Layout, kept: Sequence[Case], grid: Grid, given: str | None, cache: Cache) -> tuple[Report, str]:
-    """The report and the orientation, the common one if none is given.
-
-    A case read for the report is brought to the grid on the way.
-    """
+def _look(
+    layout: Layout, kept: Sequence[Case], frame_of: Callable[[Iterable], _Frame], cache: Cache
+) -> tuple[Report, _Frame]:
+    """The report and the frame of all cases; a case read for the report is brought to the frame on the way."""
     if cache.has_report(layout):
         report = cache.report(layout)
         rows = {row.case: row for row in report.rows}
-        return report, given or _orientation(
+        return report, frame_of(
             (rows[case.id].spacing, rows[case.id].orientation) for case in kept if case.id in rows
         )
-    orientation = given or _orientation(geometry for case in kept if (geometry := _geometry(case)) is not None)
+    frame = frame_of(geometry for case in kept if (geometry := _geometry(case)) is not None)
     wanted = {case.id for case in kept}
 
     def use(case: Case, digest: str, image: sitk.Image, labels: sitk.Image) -> None:
         if case.id in wanted:
-            turned = volumes.orient(image, orientation), volumes.orient(labels, orientation)
-            cache.write(key_of([digest, grid, orientation]), _on_grid(*turned, grid))
+            turned = volumes.orient(image, frame.orientation), volumes.orient(labels, frame.orientation)
+            cache.write(frame.key(digest), _resampled(*turned, frame.resolution))
 
-    return cache.report(layout, use), orientation
-
-
-def _orientation(geometries: Iterable[tuple[Sequence[float], str]]) -> str:
-    known = list(geometries)
-    return volumes.slices_first(known) if known else volumes.AXIAL
+    return cache.report(layout, use), frame
 
 
 def _geometry(case: Case) -> tuple[Sequence[float], str] | None:
@@ -207,9 +244,11 @@ def _geometry(case: Case) -> tuple[Sequence[float], str] | None:
         return None
 
 
-def _on_grid(image: sitk.Image, labels: sitk.Image, grid: Grid) -> dict[str, torch.Tensor]:
+def _resampled(image: sitk.Image, labels: sitk.Image, resolution: Resolution) -> dict[str, torch.Tensor]:
     array = volumes.array_of(image)
-    spacing = torch.tensor(volumes.spacing_of(image), dtype=torch.float64)
+    own = volumes.spacing_of(image)
+    grid = resolution.grid_of(array.shape, own)
+    spacing = torch.tensor(own, dtype=torch.float64)
     scale = torch.tensor(array.shape, dtype=torch.float64) / torch.tensor(grid, dtype=torch.float64)
     normal = torch.from_numpy(preprocessing.normalise(array))[None]
     return {
@@ -220,10 +259,10 @@ def _on_grid(image: sitk.Image, labels: sitk.Image, grid: Grid) -> dict[str, tor
     }
 
 
-def _targets(volume: dict[str, torch.Tensor], grid: Grid, labelling: Labelling) -> dict[str, torch.Tensor]:
+def _targets(volume: dict[str, torch.Tensor], labelling: Labelling) -> dict[str, torch.Tensor]:
     own = labelling.target_of(volume["own_labels"].numpy())
     return {
-        "target": labelling.resized(own, grid),
+        "target": labelling.resized(own, tuple(volume["image"].shape[1:])),
         "own_target": own,
         "spacing": volume["spacing"],
         "own_spacing": volume["own_spacing"],

@@ -1,7 +1,8 @@
 """Random motion of image and target together: all that is drawn is applied in one interpolation, by SimpleITK."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,6 +18,7 @@ THIN = 3  # a grid whose longest axis is more than so many times the first has s
 CONTROL_POINTS = 7  # of an elastic deformation, along each axis; the two outermost stay where they are
 DISPLACEMENT = 0.1  # largest of a control point, as a share of the extent; from 0.125 on, space may fold
 SPLINE_ORDER = 3
+FLIP = np.array([-1.0, -1.0, 1.0])  # from TorchIO's axes to SimpleITK's
 DIRECTION = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)  # of TorchIO's volumes: angles mean the same
 
 
@@ -83,6 +85,7 @@ def deformed(
     spacing: tuple[float, float, float],
     affines: Sequence[Affine] = (),
     elastic: np.ndarray | None = None,
+    shape: Sequence[int] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Image and target moved alike: by linear and nearest interpolation, a channel's least value and 0 around.
 
@@ -92,33 +95,60 @@ def deformed(
         spacing: (z, y, x) mm, so that rotations are rigid on anisotropic voxels.
         affines: applied in turn.
         elastic: drawn by `draw_elastic`, applied after them.
+        shape: (Z, Y, X) voxels of the volume that is moved, if there is more around it on all sides alike.
 
     Returns:
-        New tensors of the same shapes and types; the same tensors where nothing is drawn.
+        New tensors of the volume's shape and the same types; the same tensors where nothing is drawn.
     """
     if not affines and elastic is None:
         return image, target
-    shape = image.shape[1:]
+    shape = image.shape[1:] if shape is None else shape
     motions: list[sitk.Transform] = [_from_output(affine, shape, spacing) for affine in affines]
     if elastic is not None:
         motions.append(_spline(elastic, shape, spacing))
     motion = motions[0] if len(motions) == 1 else sitk.CompositeTransform(motions)
-    images = [_resampled(channel, spacing, motion, sitk.sitkLinear, channel.min().item()) for channel in image]
-    targets = [_resampled(channel, spacing, motion, sitk.sitkNearestNeighbor, 0) for channel in target]
-    return torch.stack(images), torch.stack(targets)
+
+    def moved(channels: torch.Tensor, interpolator: int, fills: Iterable[float]) -> torch.Tensor:
+        return torch.stack(
+            [
+                _resampled(channel, shape, spacing, motion, interpolator, fill)
+                for channel, fill in zip(channels, fills, strict=True)
+            ]
+        )
+
+    least = image.flatten(1).min(1).values.tolist()
+    return moved(image, sitk.sitkLinear, least), moved(target, sitk.sitkNearestNeighbor, [0] * len(target))
+
+
+def reach(
+    shape: Sequence[int],
+    spacing: tuple[float, float, float],
+    affines: Sequence[Affine],
+    elastic: np.ndarray | None,
+) -> tuple[int, int, int]:
+    """How many voxels around a volume of a shape a motion brings into it, (z, y, x), for all sides alike."""
+    if not affines and elastic is None:
+        return (0, 0, 0)
+    middle = np.multiply(np.subtract(shape, 1) / 2, spacing)
+    # A deformation moves a voxel first, by the largest displacement at most; affine maps keep corners outermost.
+    half = middle + (0 if elastic is None else DISPLACEMENT * np.multiply(shape, spacing))
+    motion = sitk.CompositeTransform([sitk.Transform(), *(_from_output(each, shape, spacing) for each in affines)])
+    corners = middle + half * np.array(list(product((-1, 1), repeat=3)))
+    places = np.array([motion.TransformPoint(FLIP * corner[::-1]) for corner in corners]) * FLIP
+    outside = (np.abs(places[:, ::-1] - middle) - middle).max(axis=0)
+    return tuple(int(n) for n in np.ceil(np.maximum(outside, 0) / spacing))
 
 
 def _from_output(affine: Affine, shape: Sequence[int], spacing: tuple[float, float, float]) -> sitk.Transform:
     """From a place of the moved volume to its place in the volume, which is scaled, then turned, then shifted."""
-    flip = np.array([-1.0, -1.0, 1.0])  # from TorchIO's axes to SimpleITK's
-    middle = flip * np.multiply(np.subtract(shape[::-1], 1) / 2, spacing[::-1])
+    middle = FLIP * np.multiply(np.subtract(shape[::-1], 1) / 2, spacing[::-1])
     scaling = sitk.ScaleTransform(3)
     scaling.SetScale(np.array(affine.scales[::-1], float))
     scaling.SetCenter(middle)
     turning = sitk.Euler3DTransform()
-    turning.SetRotation(*(flip * np.radians(affine.degrees[::-1])))
+    turning.SetRotation(*(FLIP * np.radians(affine.degrees[::-1])))
     extent = np.multiply(shape, spacing)
-    turning.SetTranslation(flip * np.multiply(affine.translation, extent)[::-1])
+    turning.SetTranslation(FLIP * np.multiply(affine.translation, extent)[::-1])
     turning.SetCenter(middle)
     return sitk.CompositeTransform([scaling, turning]).GetInverse()
 
@@ -141,15 +171,20 @@ def _spline(
 
 def _resampled(
     channel: torch.Tensor,
+    shape: Sequence[int],
     spacing: tuple[float, float, float],
     motion: sitk.Transform,
     interpolator: int,
     fill: float,
 ) -> torch.Tensor:
     volume = _placed(sitk.GetImageFromArray(channel.numpy()), spacing)
+    margin = [(n - size) // 2 for n, size in zip(channel.shape, shape, strict=True)][::-1]
+    volume.SetOrigin(volume.TransformIndexToPhysicalPoint([-each for each in margin]))
     resampler = sitk.ResampleImageFilter()
     resampler.SetNumberOfThreads(1)  # batches are made side by side
-    resampler.SetReferenceImage(volume)
+    resampler.SetSize([*shape][::-1])
+    resampler.SetOutputSpacing(volume.GetSpacing())
+    resampler.SetOutputDirection(volume.GetDirection())
     resampler.SetTransform(motion)
     resampler.SetInterpolator(interpolator)
     resampler.SetDefaultPixelValue(fill)

@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: sizes, spacings, intensities, labels and patients, by which a study is planned."""
+"""The fingerprint of a data set, by which a study is planned: sizes, spacings, intensities, labels, patients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -92,7 +92,9 @@ class Labelling:
         return torch.from_numpy(target)
 
     def resized(self, target: torch.Tensor, grid: Grid) -> torch.Tensor:
-        """The target on another grid; each structure keeps its volume."""
+        """The target on another grid; each structure keeps its volume. On its own grid it is a copy."""
+        if tuple(target.shape[1:]) == grid:
+            return target.clone()
         return resize_labels(target, grid) if self.exclusive else resize_mask(target, grid)
 
     def masks(self, target: torch.Tensor) -> torch.Tensor:
@@ -102,6 +104,11 @@ class Labelling:
     def counted(self, targets: torch.Tensor) -> torch.Tensor | None:
         """Which voxels of targets (..., C, Z, Y, X) are annotated, (..., 1, Z, Y, X), or none where all are."""
         return None if self.ignore is None else targets[..., :1, :, :, :] != IGNORED
+
+    def annotated(self, target: torch.Tensor) -> torch.Tensor:
+        """Where each structure is and, if some voxels are not annotated, the background: (n, Z, Y, X) booleans."""
+        masks, counted = self.masks(target), self.counted(target)
+        return masks if counted is None else torch.cat([masks, counted & ~masks.any(0, keepdim=True)])
 
     def volumes(self, targets: torch.Tensor) -> torch.Tensor:
         """A batch of targets (N, C, Z, Y, X) as booleans of the logits' shape, (N, outputs, Z, Y, X)."""

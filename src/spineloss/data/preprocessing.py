@@ -35,7 +35,12 @@ def rescale(image: np.ndarray) -> np.ndarray:
 
 
 def resize_image(image: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Trilinear interpolation of (C, Z, Y, X) values to (C, *grid); voxel centres stay aligned."""
+    """Trilinear interpolation of (C, Z, Y, X) values to (C, *grid); voxel centres stay aligned.
+
+    On its own grid the image is given back as it is.
+    """
+    if tuple(image.shape[1:]) == grid:
+        return image
     return functional.interpolate(image[None], size=grid, mode="trilinear", align_corners=False)[0]
 
 

@@ -1,9 +1,10 @@
 """What cases are resampled to: one grid for all, one spacing for all, or nothing."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 from spineloss.data.preprocessing import Grid
 
@@ -12,7 +13,7 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Resolution:
-    """The grid (Z, Y, X) of every case, or the spacing (z, y, x) in mm; with neither, each keeps its own voxels."""
+    """The grid (Z, Y, X) of every case, or its spacing (z, y, x) in mm; with neither, it keeps its own voxels."""
 
     grid: Grid | None = None
     spacing: Spacing | None = None
@@ -31,6 +32,19 @@ class Resolution:
             max(1, round(size * step / wanted))
             for size, step, wanted in zip(shape, spacing, self.spacing, strict=True)
         )
+
+
+def resolve(
+    grid: Grid | None, spacing: Literal["median", "native"] | Spacing | None, spacings: Sequence[Spacing]
+) -> Resolution:
+    """What a grid or a spacing of a study file means for cases of some spacings.
+
+    >>> resolve(None, "median", [(4.0, 1.0, 1.0), (5.0, 1.0, 1.0), (8.0, 0.5, 0.5)])
+    Resolution(grid=None, spacing=(5.0, 1.0, 1.0))
+    """
+    if spacing == "native":
+        return Resolution()
+    return Resolution(grid, median_spacing(spacings) if spacing == "median" else spacing)
 
 
 def median_spacing(spacings: Iterable[Spacing]) -> Spacing:

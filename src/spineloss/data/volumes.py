@@ -332,9 +332,9 @@ def turned(values: Sequence[float], code: str, to: str) -> tuple[float, ...]:
     >>> turned((305, 306, 39), "RAS", "PIL")
     (39, 305, 306)
     """
-    pairs = {"L": "R", "R": "L", "A": "P", "P": "A", "S": "I", "I": "S"}
-    of_axis = {frozenset((letter, pairs[letter])): value for letter, value in zip(code, reversed(values), strict=True)}
-    return tuple(of_axis[frozenset((letter, pairs[letter]))] for letter in reversed(to))
+    axis = {"L": "x", "R": "x", "A": "y", "P": "y", "S": "z", "I": "z"}
+    of_axis = {axis[letter]: value for letter, value in zip(reversed(code), values, strict=True)}
+    return tuple(of_axis[axis[letter]] for letter in reversed(to))
 
 
 def slices_first(geometries: Sequence[tuple[Sequence[float], str]]) -> str:

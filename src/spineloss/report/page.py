@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL.Image import Image
 
 from spineloss.data.augmentation import Augment, augmented, draw_mixup
+from spineloss.data.batches import seen
 from spineloss.errors import UserError
 from spineloss.figures import slices
 from spineloss.files import write_atomically, write_text
@@ -223,20 +224,21 @@ def _scene(content: Content, gallery: Gallery, chosen: str | None) -> dict[str, 
 def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
     """One case as the network sees it, and changed by each augmentation in turn, as training draws them."""
     sample, partner = list(gallery.data.samples.values())[:2]
-    image, target, augment = sample.image, sample.target, Augment(**content.study.augment.model_dump())
-    key = (content.study.seed, 0, 1, sample.case)
+    patch, labelling, key = content.study.patch, gallery.data.labelling, (content.study.seed, 0, 1)
+    (image, target), (other, _) = (seen(each, patch, labelling, key) for each in (sample, partner))
+    augment, key = Augment(**content.study.augment.model_dump()), (*key, sample.case)
     images = {"as the network sees it": image}
     for name, probability in augment.of_one_case().items():
         changed = augmented(image, target, sample.spacing, augment.only(name), key)[0]
         images[f"{name.replace('_', ' ')}, probability {probability:g}"] = changed
     if augment.mixup > 0:
         share = _visible_share(generator(*key), augment.mixup_alpha)
-        mixed = share * image + (1 - share) * partner.image
+        mixed = share * image + (1 - share) * other
         images[f"MixUp, {100 * share:.0f} % of it, probability {augment.mixup:g}"] = mixed
-    where = widest_slice(gallery.data.labelling.masks(target))
+    where = widest_slice(labelling.masks(target))
     return {
-        caption: slices.plain(image[0, where].numpy(), sample.spacing[1:], PICTURE)
-        for caption, image in images.items()
+        caption: slices.plain(picture[0, where].numpy(), sample.spacing[1:], PICTURE)
+        for caption, picture in images.items()
     }
 
 

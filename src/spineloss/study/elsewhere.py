@@ -49,10 +49,12 @@ def score_elsewhere(
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
     labelling = Predictor([runs[0][0]]).labelling
     wanted = [label for structure in labelling.structures for label in structure.labels]
-    tested = study.model_copy(
-        update={"data": source, "labels": tuple(labels or wanted), "leave_out": (), "held_out": None}
-    )
-    data = prepare_study(tested, progress, cache, runs[0][1]["orientation"])
+    frame = runs[0][1]
+    # The median is that of the data that the networks were trained on.
+    spacing = frame.get("spacing") or study.spacing
+    others = {"labels": tuple(labels or wanted), "spacing": spacing, "leave_out": (), "held_out": None}
+    tested = study.model_copy(update={"data": source} | others)
+    data = prepare_study(tested, progress, cache, frame["orientation"])
     if data.labelling.outputs != labelling.outputs:
         raise UserError(
             f"{folder} was trained on {len(labelling.structures)} structures ({', '.join(labelling.names)}): "
@@ -97,6 +99,7 @@ def _test(trained: Run, record: dict[str, Any], run: Run, data: Dataset, study: 
         grid=study.metrics_grid,
         tolerance=study.tolerance,
         device=predictor.device,
+        patch=predictor.patch,
     )
     epochs = trained.epochs()
     written: list[dict[str, Any]] = [

@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 from torch.func import functional_call
 
-from spineloss.data.batches import Target
-from spineloss.data.dataset import Sample
-from spineloss.data.labelling import Labelling
+from spineloss.data.batches import Target, seen
 from spineloss.errors import UserError
 from spineloss.figures.landscape_plot import draw_landscape
 from spineloss.files import write_atomically
@@ -31,7 +29,8 @@ def write_landscape(
 ) -> Iterator[Path]:
     """Evaluate losses around a run's trained network, on its validation cases, and draw them.
 
-    A loss is the mean over the cases, each on the network grid and not augmented.
+    A loss is the mean over the cases, each as the network sees it, not augmented: whole, or the one patch that the
+    first epoch would show.
 
     Args:
         source: the run's folder, in its study's.
@@ -62,7 +61,16 @@ def write_landscape(
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
-    evaluate = _evaluation(network, losses, cases, data.labelling, study.batch, predictor.device)
+    views = [seen(sample, study.patch, data.labelling, (study.seed, record["fold"], 1)) for sample in cases]
+    images = torch.stack([image for image, _ in views]).to(predictor.device).split(study.batch)
+    needs = frozenset().union(*(loss.needs for loss in losses.values()))
+    targets = [
+        Target.of([target], torch.tensor([sample.spacing]), needs, data.labelling).each(
+            lambda tensor: tensor.to(predictor.device)
+        )
+        for sample, (_, target) in zip(cases, views, strict=True)
+    ]
+    evaluate = _evaluation(network, losses, images, targets)
     rows = []
     for row in surface(evaluate, weights, (first, second), points=points, span=span):
         rows.append(row)
@@ -81,20 +89,9 @@ def write_landscape(
 def _evaluation(
     network: torch.nn.Module,
     losses: Mapping[str, Loss],
-    cases: Sequence[Sample],
-    labelling: Labelling,
-    size: int,
-    device: torch.device,
+    images: Sequence[torch.Tensor],
+    targets: Sequence[Target],
 ) -> Callable[[Tensors], dict[str, float]]:
-    needs = frozenset().union(*(loss.needs for loss in losses.values()))
-    images = torch.stack([sample.image for sample in cases]).to(device).split(size)
-    targets = [
-        Target.of([sample.target], torch.tensor([sample.spacing]), needs, labelling).each(
-            lambda tensor: tensor.to(device)
-        )
-        for sample in cases
-    ]
-
     @torch.no_grad()
     def evaluate(weights: Tensors) -> dict[str, float]:
         logits = torch.cat([functional_call(network, dict(weights), (batch,)).float() for batch in images])
@@ -104,7 +101,7 @@ def _evaluation(
                 loss(of_case[None], target.mask, **target.context()).item()
                 for of_case, target in zip(logits, targets, strict=True)
             )
-            / len(cases)
+            / len(targets)
             for spec, loss in losses.items()
         }
 

@@ -72,4 +72,3 @@ def _yaml(key: str, value: Any) -> str:
         return yaml.safe_dump({key: value}, sort_keys=False).strip()
     flow = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=1000)
     return f"{key}: {flow.splitlines()[0]}"  # a second line is YAML's mark of an end
-

@@ -14,11 +14,13 @@ from torch import nn
 from spineloss import networks
 from spineloss.data import volumes
 from spineloss.data.labelling import Labelling, labelling_of
-from spineloss.data.preprocessing import normalise, resize_image
+from spineloss.data.preprocessing import Grid, normalise, resize_image
+from spineloss.data.resolution import Resolution
 from spineloss.errors import UserError
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.table import summarise
+from spineloss.training.inference import infer
 
 
 class Predictor:
@@ -35,14 +37,20 @@ class Predictor:
         record = runs[0].record()
         settings = record["specification"]
         self.method: str = record["method"]
-        self.grid: tuple[int, int, int] = tuple(settings["grid"])
+        grid, spacing, patch = (
+            None if each is None else tuple(each)
+            for each in (settings["grid"], record.get("spacing"), settings.get("patch"))
+        )
+        self.resolution = Resolution(grid, spacing)
+        self.patch: Grid | None = patch
         self.orientation: str = record["orientation"]
         self.labelling = _labelling(record)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.networks = [self._load(run, settings) for run in runs]
 
     def _load(self, run: Run, settings: dict) -> nn.Module:
-        trained = networks.build(settings["network"], settings["width"], self.labelling.outputs, self.grid, seed=0)
+        size = self.patch or self.resolution.grid
+        trained = networks.build(settings["network"], settings["width"], self.labelling.outputs, size, seed=0)
         try:
             trained.load_state_dict(run.network())
         except RuntimeError as error:
@@ -52,11 +60,12 @@ class Predictor:
     def probabilities(self, image: sitk.Image) -> torch.Tensor:
         """Probabilities (outputs, Z, Y, X) of an image in the study's orientation, on the image's own grid."""
         array = volumes.array_of(image)
-        resized = resize_image(torch.from_numpy(normalise(array))[None], self.grid)[None].to(self.device)
-        with torch.no_grad():
-            each = [self.labelling.probabilities(trained(resized))[0] for trained in self.networks]
-            mean = torch.stack(each).mean(0)
-        return resize_image(mean.cpu(), array.shape)
+        grid = self.resolution.grid_of(array.shape, volumes.spacing_of(image))
+        resampled = resize_image(torch.from_numpy(normalise(array))[None], grid)
+        total = torch.zeros(())
+        for trained in self.networks:
+            total = total + infer(trained, resampled, self.labelling, self.patch, self.device)
+        return resize_image(total / len(self.networks), array.shape)
 
     def mask(self, image: sitk.Image | Path | str) -> sitk.Image:
         """The label map of an image, in the image's own geometry; merged labels are 1.

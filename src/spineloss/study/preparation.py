@@ -18,7 +18,7 @@ def prepare_study(
     """The samples that a study trains on.
 
     Args:
-        study: names the data and how it is brought to the network grid.
+        study: names the data and how it is resampled.
         progress: receives a line about what is being done.
         cache: of prepared cases; the user's by default.
         orientation: that of networks trained before; the data's own by default.
@@ -29,6 +29,7 @@ def prepare_study(
     return dataset.prepare(
         study.data,
         grid=study.grid,
+        spacing=study.spacing,
         labels=study.labels,
         target=study.target,
         ignore=study.ignore,

@@ -37,7 +37,7 @@ class Proposed:
 
 
 def look(source: Path) -> Fingerprint:
-    """The fingerprint of a folder of volumes or a manifest; what was read of the same files before is not read again.
+    """The fingerprint of a folder of volumes or a manifest; files that were read before are not read again.
 
     Raises:
         UserError: the folder has no known layout, or fewer than two readable cases.
@@ -86,7 +86,7 @@ def _resolution(found: Fingerprint) -> list[Proposed]:
     middle = tuple(median(axis) for axis in zip(*found.shapes, strict=True))
     grid = tuple(LEAST * max(1, round(size / LEAST)) for size in middle)
     changes = [max(n / to, to / n) for shape in found.shapes for n, to in zip(shape, grid, strict=True)]
-    if math.prod(grid) <= MOST_VOXELS and max(changes) <= NEAR:
+    if max(grid) > LEAST and math.prod(grid) <= MOST_VOXELS and max(changes) <= NEAR:
         reason = f"every case fits it: no voxel changes its size by more than {100 * (max(changes) - 1):.0f} %"
         return [Proposed("grid", [*grid], reason)]
     middle = median_spacing(found.spacings)
@@ -101,7 +101,7 @@ def _resolution(found: Fingerprint) -> list[Proposed]:
         value, reason = "median", f"{_by(middle)} mm; the cases' own differ"
     shape = _median_shape(spacing, found)
     patch = patch_for(shape)
-    covers = f"{_covered(patch, shape):.0%} of a median case of {_by(shape)} voxels; {MOST_VOXELS} voxels are the most"
+    covers = f"{_covered(patch, shape):.0%} of a median case of {_by(shape)} voxels; {MOST_VOXELS} are the most"
     return [Proposed("spacing", value, reason), Proposed("patch", [*patch], covers)]
 
 
@@ -141,6 +141,8 @@ def patch_for(shape: Sequence[float]) -> Grid:
     (16, 128, 128)
     """
     patch = [max(LEAST, STEP * math.ceil(size / STEP)) for size in shape]
+    longest = max(range(3), key=lambda axis: shape[axis])
+    patch[longest] = max(patch[longest], 2 * LEAST)  # the U-Net's lowest level needs two voxels
     while math.prod(patch) > MOST_VOXELS:
         longer = [axis for axis in range(3) if patch[axis] > LEAST]
         patch[max(longer, key=lambda axis: patch[axis] / shape[axis])] -= STEP

@@ -85,7 +85,7 @@ class Study(Settings):
     spacing: Literal["median", "native"] | tuple[Positive, Positive, Positive] | None = None
     """Instead of `grid`: mm (z, y, x) that cases are resampled to, the `median` of the cases', or each its own."""
     patch: tuple[PatchAxis, PatchAxis, PatchAxis] | None = None
-    """With `spacing`: voxels (Z, Y, X) that the network sees at once, of each case one patch an epoch; multiples of 8."""
+    """With `spacing`: voxels (Z, Y, X) that the network sees at once, a patch of each case; multiples of 8."""
     network: str = "unet"
     """`unet`, or the name of a class of `monai.networks.nets`."""
     width: Count = 64
@@ -143,15 +143,15 @@ class Study(Settings):
                 raise ValueError(f"{case} is no text; put the id in quotes, as in ['{case}']")
         return cases
 
-    @field_validator("grid")
+    @field_validator("grid", "patch")
     @classmethod
-    def _is_large_enough(cls, grid: tuple[int, int, int]) -> tuple[int, int, int]:
-        if max(grid) == AXIS:
+    def _is_large_enough(cls, size: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if size is not None and max(size) < 2 * AXIS:
             raise ValueError(
-                f"{list(grid)} leaves one voxel at the network's coarsest level, which cannot be normalised; "
+                f"{list(size)} leaves one voxel at the network's coarsest level, which cannot be normalised; "
                 f"make an axis {2 * AXIS}"
             )
-        return grid
+        return size
 
     @field_validator("groups")
     @classmethod

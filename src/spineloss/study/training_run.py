@@ -144,6 +144,7 @@ class Workshop:
             "channels": self.data.labelling.names,
             "labelling": self.data.labelling.plain(),
             "orientation": self.data.orientation,
+            "spacing": self.data.resolution.spacing,
             "versions": _versions(),
             "device": _device_name(),
             "threads": torch.get_num_threads(),
@@ -225,7 +226,7 @@ class Workshop:
         # Of each run its own: float16 adapts its scale as it goes.
         precision = Precision.mixed(best_device())
         return Training(
-            networks.build(study.network, study.width, labelling.outputs, study.grid, seed_of(*key, "weights")),
+            networks.build(study.network, study.width, labelling.outputs, study.input, seed_of(*key, "weights")),
             found.loss,
             # Of a candidate only the last epoch is scored.
             TrainingSettings(
@@ -244,6 +245,7 @@ class Workshop:
                 needs=found.loss.needs,
                 labelling=labelling,
                 key=(*key, epoch),
+                patch=study.patch,
             ),
             validate=lambda trained: validate(
                 trained,
@@ -252,6 +254,7 @@ class Workshop:
                 grid=study.metrics_grid,
                 tolerance=study.tolerance,
                 device=precision.device,
+                patch=study.patch,
             ),
             precision=precision,
         )
@@ -294,7 +297,7 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     if _out_of_memory(error):
-        return "out of memory: lower `batch`, `width` or `grid`"
+        return "out of memory: lower `batch`, `width`, or `grid` or `patch`"
     return str(error) if isinstance(error, LossNotFinite | UserError) else first_line(error)
 
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from spineloss.data.dataset import Sample
 from spineloss.data.labelling import Labelling
-from spineloss.data.preprocessing import resize_image
+from spineloss.data.preprocessing import Grid, resize_image
 from spineloss.metrics import evaluate
+from spineloss.training.inference import infer
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,18 @@ def validate(
     grid: str,
     tolerance: float,
     device: torch.device,
+    patch: Grid | None = None,
 ) -> Validation:
     """Score each case alone, so that no score depends on its neighbours.
 
     Args:
-        network: from (1, 1, *grid) images to (1, outputs, *grid) logits.
+        network: from (1, 1, Z, Y, X) images to (1, outputs, Z, Y, X) logits.
         samples: the validation cases.
         labelling: what targets and outputs mean.
         grid: `case` to bring the probabilities to the case's own voxels, `network` to stay, as the thesis did.
         tolerance: of the normalised surface Dice, mm.
         device: the network's.
+        patch: what the network sees at once, if not the whole case; see `infer`.
     """
     rows: list[dict[str, str | float]] = []
     examples: list[Example] = []
@@ -82,8 +85,7 @@ def validate(
     network.eval()
     for sample in samples:
         start = time.perf_counter()
-        with torch.no_grad():
-            probabilities = labelling.probabilities(network(sample.image[None].to(device)))[0].cpu()
+        probabilities = infer(network, sample.image, labelling, patch, device)
         forward += time.perf_counter() - start
         target, spacing = sample.target, sample.spacing
         if grid == "case":

@@ -1,0 +1,47 @@
+"""A network's output for a whole case: in one pass, or from overlapping windows of the size it was trained on."""
+
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import nn
+
+from spineloss.data.labelling import Labelling
+from spineloss.data.preprocessing import Grid
+
+OVERLAP = 0.5  # of neighbouring windows along each axis, as in nnU-Net
+
+
+@torch.no_grad()
+def infer(
+    network: nn.Module, image: torch.Tensor, labelling: Labelling, patch: Grid | None, device: torch.device
+) -> torch.Tensor:
+    """The probabilities of each output for each voxel of a case.
+
+    Windows overlap by half, and their logits are averaged with Gaussian weights, so that the middle of a window,
+    which sees the most around it, counts most. A case smaller than a window is padded with 0, its mean.
+
+    Args:
+        network: on `device`, in the mode of evaluation.
+        image: (K, Z, Y, X).
+        labelling: what makes probabilities of logits.
+        patch: (Z, Y, X) voxels of a window; none to see the case at once.
+        device: of the network. Windows alone are moved there.
+
+    Returns:
+        (outputs, Z, Y, X) on the CPU, float32 at least.
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 2021.
+    """
+    if patch is None:
+        return labelling.probabilities(network(image[None].to(device)))[0].cpu()
+    logits = sliding_window_inference(
+        image[None],
+        patch,
+        1,
+        network,
+        overlap=OVERLAP,
+        mode="gaussian",
+        sw_device=device,
+        device=torch.device("cpu"),
+    )
+    return labelling.probabilities(logits)[0]
