@@ -192,9 +192,13 @@ def test_a_choice_is_noted_and_fails_nothing(loss, noted):
     assert not outcomes(loss(), Outcome.FAIL)
 
 
+# Label smoothing pulls back what is surer than 19 to 1; noise-robust Dice divides by sum(P^2), which errors raise.
+BY_FORMULA = dict.fromkeys(["smoothed_cross_entropy", "noise_robust_dice"], {"gradient sign"})
+
+
 @pytest.mark.parametrize("spec", [*LOSSES, "dice(over=batch)", "0.8*dice + 0.2*boundary"])
-def test_ours_fail_nothing(spec):
-    assert not outcomes(parse(spec), Outcome.FAIL)
+def test_ours_fail_nothing_but_by_their_formula(spec):
+    assert outcomes(parse(spec), Outcome.FAIL) == BY_FORMULA.get(spec, set())
 
 
 def test_every_check_says_what_it_means():

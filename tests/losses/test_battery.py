@@ -9,11 +9,12 @@ import torch
 
 from losses.reference import REFERENCE, sigmoid, softmax
 from spineloss.losses import LOSSES
+from spineloss.losses.region import Overlap
 from spineloss.text import parse
 
 COMPOUNDS = ["0.8*dice + 0.2*boundary", "0.7*dice + 0.3*hausdorff", "1.0*focal + 2.0*iou + 0.5*cross_entropy"]
 SPECS = [*LOSSES, *COMPOUNDS]
-REGION = ["dice", "iou", "tversky", "asymmetric", "effectiveness", "tversky_focal", "squared_dice", "matthews"]
+REGION = [name for name, loss in LOSSES.items() if issubclass(loss, Overlap)]
 
 every = pytest.mark.parametrize("spec", SPECS)
 
@@ -31,7 +32,10 @@ SPACING = (3.0, 0.7, 1.1)
 def drawn(name):
     """Parameters inside their ranges, away from the points where losses fall together."""
     random = np.random.default_rng(sum(map(ord, name)))
-    return {key: round(random.uniform(0.3, 0.95), 3) for key in LOSSES[name]().tunable()}
+    tunable = LOSSES[name]().tunable().items()
+    return {
+        key: round(one.low + random.uniform(0.3, 0.95) * min(1, one.high - one.low), 3) for key, one in tunable
+    }
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
@@ -121,7 +125,8 @@ def test_counts_over_the_batch_are_added_first(name):
 def test_perfect_is_better_than_wrong(spec):
     _, target = example()
     target[:, :, :2] = 0
-    perfect, unsure, wrong = (parse(spec)(scale * (2 * target - 1), target).item() for scale in (12.0, 0.5, -12.0))
+    sure = 3.0 if "smoothed" in spec else 12.0  # label smoothing punishes what is surer than 19 to 1
+    perfect, unsure, wrong = (parse(spec)(scale * (2 * target - 1), target).item() for scale in (sure, 0.5, -sure))
     assert perfect < unsure < wrong
 
 

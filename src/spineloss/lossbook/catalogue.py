@@ -63,8 +63,7 @@ def entry(name: str) -> Entry:
     sections = _sections(loss)
     return Entry(
         name=name,
-        # Losses live in one module per category of the thesis's Fig. 2.2.
-        category=loss.__module__.rpartition(".")[2],
+        category=loss.category,
         formula=sections["formula"].strip(),
         equation=loss.equation,
         use=loss.use,

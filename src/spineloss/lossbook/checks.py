@@ -40,7 +40,7 @@ class Input(NamedTuple):
                 f"{self.logits.max():g}; target with {self.target.count_nonzero()} voxels of foreground"
             )
         logits, target = (
-            f"torch.tensor({volume.double().round(decimals=2).tolist()}, dtype={volume.dtype})" for volume in self
+            f"torch.tensor({volume.double().round(decimals=3).tolist()}, dtype={volume.dtype})" for volume in self
         )
         return f"logits = {logits}\ntarget = {target}"
 

@@ -75,11 +75,14 @@ def _fresh(loss: nn.Module) -> nn.Module:
 
 
 def example(shape: tuple[int, ...]) -> Input:
-    """Logits between -3 and 3, all different and none 0, and a target with both classes in every channel."""
+    """Logits from -3 to 3, none 0 and no two as far from it, and a target with both classes in every channel.
+
+    So no two voxels are equally wrong: a loss that ranks them has a gradient.
+    """
     random = torch.Generator().manual_seed(0)
     voxels = torch.Size(shape).numel()
     steps = torch.linspace(-3, 3, voxels + voxels % 2)[:voxels]
-    logits = (steps * 100).round().div(100)[torch.randperm(voxels, generator=random)].reshape(shape)
+    logits = ((steps * 50).round() / 50 + 0.005)[torch.randperm(voxels, generator=random)].reshape(shape)
     target = (torch.rand(shape, generator=random) < 0.4).float()
     target.flatten(2)[..., 0] = 1
     target.flatten(2)[..., -1] = 0

@@ -2,8 +2,34 @@
 
 from spineloss.losses.base import Loss, Parameter
 from spineloss.losses.boundary import Boundary, Hausdorff
-from spineloss.losses.compound import Compound, DiceCrossEntropy, DiceFocal, TverskyFocal, WeightedSum
-from spineloss.losses.distribution import L1, Brier, CrossEntropy, Focal, Poly1
+from spineloss.losses.compound import (
+    Compound,
+    DiceCrossEntropy,
+    DiceFocal,
+    DiceTopK,
+    ExponentialLogarithmic,
+    TverskyFocal,
+    UnifiedFocal,
+    WeightedSum,
+)
+from spineloss.losses.distribution import (
+    L1,
+    AsymmetricFocal,
+    Brier,
+    CrossEntropy,
+    Focal,
+    GeneralisedCrossEntropy,
+    Poly1,
+    SmoothedCrossEntropy,
+)
+from spineloss.losses.ranked import Lovasz, LovaszHinge, TopK
+from spineloss.losses.ratios import (
+    BoundaryDoU,
+    DicePlusPlus,
+    GeneralisedDice,
+    NoiseRobustDice,
+    SensitivitySpecificity,
+)
 from spineloss.losses.region import (
     Asymmetric,
     Dice,
@@ -36,31 +62,59 @@ LOSSES: dict[str, type[Loss]] = {
         Poly1,
         Brier,
         L1,
+        GeneralisedDice,
+        SensitivitySpecificity,
+        DicePlusPlus,
+        NoiseRobustDice,
+        BoundaryDoU,
+        GeneralisedCrossEntropy,
+        SmoothedCrossEntropy,
+        AsymmetricFocal,
+        TopK,
+        Lovasz,
+        LovaszHinge,
+        ExponentialLogarithmic,
+        UnifiedFocal,
+        DiceTopK,
     )
 }
 
 __all__ = [
-    "L1",
-    "LOSSES",
     "Asymmetric",
+    "AsymmetricFocal",
     "Boundary",
+    "BoundaryDoU",
     "Brier",
     "Compound",
     "CrossEntropy",
     "Dice",
     "DiceCrossEntropy",
     "DiceFocal",
+    "DicePlusPlus",
+    "DiceTopK",
     "Effectiveness",
+    "ExponentialLogarithmic",
     "Focal",
+    "GeneralisedCrossEntropy",
+    "GeneralisedDice",
     "Hausdorff",
     "IoU",
+    "L1",
+    "LOSSES",
     "LogCoshDice",
     "Loss",
+    "Lovasz",
+    "LovaszHinge",
     "Matthews",
+    "NoiseRobustDice",
     "Parameter",
     "Poly1",
+    "SensitivitySpecificity",
+    "SmoothedCrossEntropy",
     "SquaredDice",
+    "TopK",
     "Tversky",
     "TverskyFocal",
+    "UnifiedFocal",
     "WeightedSum",
 ]

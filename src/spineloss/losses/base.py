@@ -50,14 +50,15 @@ def choice(*, default: str, meaning: str) -> Any:
 class Loss(nn.Module, Convention):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
-    A subclass has a `name` in the text form, and for the gallery an `equation` and when to `use` it. It declares
-    its arguments as fields (`parameter`, `constant`, `choice`), says which distance maps of the target it `needs`
-    from the data side and which `columns` it reads beside the usual sums, and computes the `values` of each
-    sample and class from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of the
-    sum count.
+    A subclass has a `name` in the text form, and for the gallery a `category`, an `equation` and when to `use` it.
+    It declares its arguments as fields (`parameter`, `constant`, `choice`), says which distance maps of the target
+    it `needs` from the data side and which `columns` it reads beside the usual sums, and computes the `values` of
+    each sample and class from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of
+    the sum count.
     """
 
     name: ClassVar[str]
+    category: ClassVar[str] = ""  # distribution, region, boundary or compound, as in the thesis's Fig. 2.2
     equation: ClassVar[str] = ""  # in LaTeX
     use: ClassVar[str] = ""  # when to use it, and when not
 

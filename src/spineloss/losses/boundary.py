@@ -14,6 +14,8 @@ from spineloss.losses.inputs import Inputs
 class DistanceLoss(Loss):
     """A loss that reads signed distance maps, positive outside and negative inside a mask."""
 
+    category = "boundary"
+
     unit: Unit = choice(default="mm", meaning="of the distances; mm are voxels where no spacing is given")
 
     @property

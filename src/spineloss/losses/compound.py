@@ -14,13 +14,16 @@ from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit
 from spineloss.losses.base import Loss, Parameter, parameter
 from spineloss.losses.convention import Convention
-from spineloss.losses.distribution import CrossEntropy, Focal
+from spineloss.losses.distribution import AsymmetricFocal, CrossEntropy, EntropyPower, Focal
 from spineloss.losses.inputs import Inputs
-from spineloss.losses.region import Dice, Region
+from spineloss.losses.ranked import TopK
+from spineloss.losses.region import AsymmetricFocalTversky, Dice, LogarithmicDice, Region
 
 
 class WeightedSum(Loss):
     """sum(weight_i L_i)."""
+
+    category = "compound"
 
     @property
     @abstractmethod
@@ -208,6 +211,121 @@ class DiceFocal(WeightedSum):
         return self.alpha, self.beta
 
 
+class DiceTopK(WeightedSum):
+    """L = alpha Dice + beta top-k cross-entropy.
+
+    References:
+        Isensee et al., nnU-Net, Nature Methods 18, 2021: its trainer `nnUNetTrainerTopk10Loss`, which ranks over
+        the batch.
+
+    >>> logits, target = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    >>> round(DiceTopK()(logits, target).item(), 3)  # (1/3 + log 2) / 2
+    0.513
+    """
+
+    name = "dice_top_k"
+    equation = r"\alpha\,L_{\text{Dice}} + \beta\,L_{\text{top-}k}"
+    use = (
+        "As Dice with cross-entropy, when mistakes are few and small, such as missed lesions. Not where "
+        "annotations are noisy."
+    )
+
+    alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
+    beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the top-k cross-entropy")
+    k: float = parameter(default=10.0, low=0.1, high=100, meaning="per cent of the voxels that count in it")
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return Dice(), TopK(k=self.k)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.alpha, self.beta
+
+
+class UnifiedFocal(WeightedSum):
+    """L = weight asymmetric focal + (1 - weight) asymmetric focal Tversky, both of delta and gamma.
+
+    asymmetric focal Tversky: (1 - T)^(1 - gamma) of a foreground and 1 - T of the background, averaged over the
+    classes, with T = TP / (TP + (1 - delta) FP + delta FN). Softmax: class 0 is the background. Sigmoid: each
+    channel has one of its own, what it is not.
+
+    References:
+        Yeung et al., Unified focal loss: generalising Dice and cross entropy-based losses to handle class
+        imbalanced medical image segmentation, Computerized Medical Imaging and Graphics 95, 2022: its asymmetric
+        form.
+
+    >>> logits, target = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]])
+    >>> round(UnifiedFocal(gamma=0)(logits, target).item(), 3)  # log(2) / 4 + (1 - 1/2) / 2
+    0.423
+    """
+
+    name = "unified_focal"
+    equation = (
+        r"\lambda\,L_{\text{asymmetric focal}} + (1 - \lambda) \left(\tfrac{1}{2}\,(1 - T_0) + "
+        r"\tfrac{1}{2}\,(1 - T_1)^{1 - \gamma}\right)"
+    )
+    use = (
+        "As Dice with cross-entropy, when the foreground is rare: its part is never suppressed, only the "
+        "background's. With exclusive classes, not where class 0 is no background."
+    )
+
+    delta: float = parameter(
+        default=0.6, low=0, high=1, meaning="weight of the foreground, and of false negatives"
+    )
+    gamma: float = parameter(
+        default=0.5, low=0, high=0.9, meaning="0 suppresses no background and lifts no foreground"
+    )
+    weight: float = parameter(default=0.5, low=0, high=1, meaning="of the focal term")
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return AsymmetricFocal(self.delta, self.gamma), AsymmetricFocalTversky(self.delta, self.gamma)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.weight, 1 - self.weight
+
+
+class ExponentialLogarithmic(WeightedSum):
+    """L = alpha mean((-log Dice)^gamma_dice) + beta mean(c^gamma_entropy), c being the cross-entropy of a voxel.
+
+    The paper weighs a label by (all voxels / its voxels)^(1/2) in the second term: give that as `class_weights`.
+
+    References:
+        Wong et al., 3D segmentation with exponential logarithmic loss for highly unbalanced object sizes, MICCAI
+        2018.
+
+    >>> logits, target = torch.zeros(1, 1, 4), torch.ones(1, 1, 4)
+    >>> loss = ExponentialLogarithmic(gamma_dice=1, gamma_entropy=1)
+    >>> round(loss(logits, target).item(), 3)  # 0.8 log(3/2) + 0.2 log 2
+    0.463
+    """
+
+    name = "exponential_logarithmic"
+    equation = (
+        r"\alpha\,\overline{(-\ln \text{Dice})^{\gamma_D}} + "
+        r"\beta\,\frac{1}{M} \sum_i \left(-\ln P(Y_i)\right)^{\gamma_E}"
+    )
+    use = (
+        "Structures of very different size, some of them hard to find. Not where a sample may lack a class: the "
+        "Dice of nothing is 0, and its logarithm large."
+    )
+
+    alpha: float = parameter(default=0.8, low=0, high=1, meaning="weight of the Dice term")
+    beta: float = parameter(default=0.2, low=0, high=1, meaning="weight of the cross-entropy term")
+    gamma_dice: float = parameter(default=0.3, low=0.1, high=5, meaning="below 1 it lifts what is nearly perfect")
+    gamma_entropy: float = parameter(default=0.3, low=0.1, high=5, meaning="likewise, of each voxel")
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        return LogarithmicDice(self.gamma_dice), EntropyPower(self.gamma_entropy)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        return self.alpha, self.beta
+
+
 class TverskyFocal(Region):
     """L = (1 - T(alpha, beta))^(1 / gamma) of each sample and class: Tversky and the idea of focal in one.
 
@@ -223,6 +341,7 @@ class TverskyFocal(Region):
     """
 
     name = "tversky_focal"
+    category = "compound"
     equation = r"\left(1 - \frac{TP}{TP + \alpha\,FP + \beta\,FN}\right)^{1/\gamma}"
     use = (
         "Small structures, scored unevenly: as Tversky, but overlaps that are already good keep a larger gradient."

@@ -1,4 +1,4 @@
-"""Losses of each voxel's probability: cross-entropy and focal."""
+"""Losses of each voxel's probability: cross-entropies, focal losses and their like."""
 
 from abc import abstractmethod
 
@@ -15,6 +15,8 @@ class VoxelLoss(Loss):
     Sigmoid: every channel is a binary problem, and the means over the voxels of each sample and channel are
     averaged. Softmax: the mean over all voxels of the batch, each with the weight of its label.
     """
+
+    category = "distribution"
 
     @abstractmethod
     def sums(self, inputs: Inputs) -> torch.Tensor:
@@ -117,6 +119,131 @@ class Poly1(VoxelLoss):
         return inputs.column(CROSS_ENTROPY) + self.epsilon * wrong
 
 
+class GeneralisedCrossEntropy(VoxelLoss):
+    """Between cross-entropy (q near 0) and the absolute error (q = 1).
+
+    L = 1/M sum((1 - exp(-c)^q) / q), with c the cross-entropy of a voxel: exp(-c) is the probability of its target
+
+    References:
+        Zhang and Sabuncu, Generalized cross entropy loss for training deep neural networks with noisy labels,
+        NeurIPS 2018.
+
+    >>> loss = GeneralisedCrossEntropy(q=0.5)
+    >>> round(loss(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).item(), 3)  # 2 - 2 / sqrt(2)
+    0.586
+    """
+
+    name = "generalised_cross_entropy"
+    equation = r"\frac{1}{M} \sum_i \frac{1 - P(Y_i)^q}{q}"
+    use = (
+        "Some labels are wrong: voxels that contradict the network pull less than in cross-entropy. Not alone "
+        "for small structures: at first, they look like noise."
+    )
+
+    q: float = parameter(
+        default=0.7, low=0.01, high=1, meaning="robustness to noise: near 0 cross-entropy, 1 is L1"
+    )
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("box_cox", self.q),)
+
+    def sums(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.column(Column("box_cox", self.q))
+
+
+class SmoothedCrossEntropy(VoxelLoss):
+    """Cross-entropy with a share of the target spread evenly: label smoothing.
+
+    L = (1 - smoothing) cross-entropy + smoothing / M sum(u), with u the cross-entropy of a voxel, were every value
+    of its target as likely
+
+    sigmoid: u = -(log P + log(1 - P)) / 2; softmax of C classes: u = -1/C sum(log P). With class weights, as
+    torch.nn.CrossEntropyLoss(label_smoothing) has it.
+
+    References:
+        Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016.
+
+    >>> logits = torch.full((1, 1, 4), torch.log(torch.tensor(19.0)).item())  # probability 19/20, as smoothed
+    >>> round(SmoothedCrossEntropy()(logits, torch.ones(1, 1, 4)).item(), 3)  # the entropy of 19/20 and 1/20
+    0.199
+    """
+
+    name = "smoothed_cross_entropy"
+    equation = (
+        r"-\frac{1}{M} \sum_i \left((1 - \epsilon)\,\log P(Y_i) + \frac{\epsilon}{C} \sum_c \log P_c(i)\right)"
+    )
+    use = (
+        "Probabilities are too sure of themselves. Not where they must reach 0 or 1, and not for small "
+        "structures: the spread share of a large background outweighs them."
+    )
+
+    smoothing: float = parameter(default=0.1, low=0, high=0.9, meaning="share of the target that is spread evenly")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (CROSS_ENTROPY, Column("uniform"))
+
+    def sums(self, inputs: Inputs) -> torch.Tensor:
+        sure, spread = inputs.column(CROSS_ENTROPY), inputs.column(Column("uniform"))
+        return (1 - self.smoothing) * sure + self.smoothing * spread
+
+
+class AsymmetricFocal(VoxelLoss):
+    """Cross-entropy of which the background's share alone is focal: what is rare is never down-weighted.
+
+    sigmoid: L = -1/M sum(delta Y log P + (1 - delta) (1 - Y) P^gamma log(1 - P))
+    softmax: a voxel with label 0 costs -(1 - delta) (1 - P)^gamma log P, any other -delta log P, P being that of
+    its label
+
+    References:
+        Yeung et al., Unified focal loss: generalising Dice and cross entropy-based losses to handle class
+        imbalanced medical image segmentation, Computerized Medical Imaging and Graphics 95, 2022.
+
+    >>> logits, target = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]])
+    >>> round(AsymmetricFocal()(logits, target).item(), 3)  # (0.7 + 0.3 / 4) log(2) / 2
+    0.269
+    """
+
+    name = "asymmetric_focal"
+    equation = r"-\frac{1}{M} \sum \delta\,Y \log P + (1 - \delta)\,(1 - Y)\,P^{\gamma} \log(1 - P)"
+    use = (
+        "An easy background drowns a rare foreground. Not where classes are of like size, and with exclusive "
+        "classes not where class 0 is no background."
+    )
+
+    delta: float = parameter(
+        default=0.7, low=0, high=1, meaning="weight of the foreground; the background's is 1 - delta"
+    )
+    gamma: float = parameter(default=2.0, low=0, high=10, meaning="focus on wrong voxels of the background")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("foreground"), Column("background", self.gamma))
+
+    def sums(self, inputs: Inputs) -> torch.Tensor:
+        foreground, background = (inputs.column(column) for column in self.columns)
+        foreground, background = self.delta * foreground, (1 - self.delta) * background
+        if inputs.convention.activation == "sigmoid":
+            return foreground + background
+        return torch.cat([background[:, :1], foreground[:, 1:]], dim=1)
+
+
+class EntropyPower(VoxelLoss):
+    """1/M sum(c^gamma), with c the cross-entropy of a voxel: a term of the exponential logarithmic loss."""
+
+    name = "entropy_power"
+
+    gamma: float = parameter(default=0.3, low=0.1, high=5, meaning="power of each voxel's cross-entropy")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("entropy_power", self.gamma),)
+
+    def sums(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.column(Column("entropy_power", self.gamma))
+
+
 class Brier(Loss):
     """The mean over the voxels and classes of (P - Y)^2: the Brier score, or L2.
 
@@ -128,6 +255,7 @@ class Brier(Loss):
     """
 
     name = "brier"
+    category = "distribution"
     equation = r"\frac{1}{M} \sum (P - Y)^2"
     use = "Probabilities are to be believed (calibration). Not alone for small structures: it may miss them."
 
@@ -146,6 +274,7 @@ class L1(Loss):
     """
 
     name = "l1"
+    category = "distribution"
     equation = r"\frac{1}{M} \sum |P - Y|"
     use = "Labels are noisy: a contradicting voxel has a bounded pull. Not alone: it learns slowly from scratch."
 

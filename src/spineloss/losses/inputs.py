@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from torch.nn import functional
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
+from spineloss.kernels.edges import edge_voxels
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
 from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
@@ -133,6 +135,37 @@ class Inputs:
         return probabilities_of(self.seen_logits, self.convention.activation)
 
     @cached_property
+    def plain_probabilities(self) -> torch.Tensor:
+        """As `probabilities`, without a gradient, and 0 where a voxel is ignored."""
+        found = probabilities_of(self.seen_logits.detach(), self.convention.activation)
+        return found if self.counted is None else torch.where(self.counted, found, 0.0)
+
+    @cached_property
+    def surprises(self) -> torch.Tensor:
+        """The cross-entropy of each voxel, -1 where it is ignored; without a gradient.
+
+        (N, C, *spatial); of exclusive classes (N, 1, *spatial).
+        """
+        self._check_range()
+        logits = self.seen_logits.detach().to(self.wide)
+        if self.convention.activation == "sigmoid":
+            found = functional.binary_cross_entropy_with_logits(logits, self.truth, reduction="none")
+        elif self.target.ndim == logits.ndim:
+            found = -(self.truth * logits.log_softmax(1)).sum(1, keepdim=True)
+        else:
+            labels = self.target[:, None]
+            labels = (labels if self.counted is None else torch.where(self.counted, labels, 0)).long()
+            found = logits.logsumexp(1, keepdim=True) - logits.gather(1, labels)
+        found = found.clamp(min=0)
+        return found if self.counted is None else torch.where(self.counted, found, -1.0)
+
+    @cached_property
+    def edge_voxels(self) -> torch.Tensor:
+        """How many voxels of the target's structures touch what is none of theirs: (N, C)."""
+        self._check_range()
+        return edge_voxels(self.target, self.counted, self.logits.shape)
+
+    @cached_property
     def log_odds(self) -> torch.Tensor:
         """log(P / (1 - P)), (N, C, *spatial), float32 at least: of the sigmoid, the logits themselves.
 
@@ -196,8 +229,12 @@ class Inputs:
         """Mean over samples of the weighted mean over classes of (N, C) values; the background as declared."""
         if self.convention.class_weights is None and self.convention.background:
             return values.mean()
-        weights = self._class_weights(values) * self._foreground(values)
+        weights = self.weights_of_classes(values)
         return (values * weights).sum(1).mean() / weights.sum().clamp(min=torch.finfo(values.dtype).tiny)
+
+    def weights_of_classes(self, values: torch.Tensor) -> torch.Tensor:
+        """How much each class counts in `average`: (C,), of the type of the values."""
+        return self._class_weights(values) * self._foreground(values)
 
     def without_background(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C) values, 0 for a background that is left out."""
@@ -218,13 +255,19 @@ class Inputs:
         voxel adds to its own class alone: the mean over the batch's voxels, each with its label's weight, as
         torch.nn.CrossEntropyLoss has it.
         """
-        weights = None if self.convention.class_weights is None else self._class_weights(sums)
         if self.convention.activation == "sigmoid":
-            values = sums / self.voxels
-            return values.mean() if weights is None else (values * weights).sum(1).mean() / weights.sum()
-        if weights is None:
+            return self.average_channels(sums / self.voxels)
+        if self.convention.class_weights is None:
             return sums.sum() / self.sums.counted[:, 0].sum().clamp(min=1)
+        weights = self._class_weights(sums)
         return (sums * weights).sum() / (self.sums.true * weights).sum().clamp(min=torch.finfo(sums.dtype).tiny)
+
+    def average_channels(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean over samples of the weighted mean over independent channels of (N, C) values; all of them count."""
+        if self.convention.class_weights is None:
+            return values.mean()
+        weights = self._class_weights(values)
+        return (values * weights).sum(1).mean() / weights.sum()
 
     def _class_weights(self, values: torch.Tensor) -> torch.Tensor:
         chosen = self.convention.class_weights

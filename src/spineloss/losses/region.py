@@ -24,6 +24,8 @@ class Overlap(Loss):
     overlap cannot score; over the `world` when such a batch is split over several processes.
     """
 
+    category = "region"
+
     over: Over = choice(default="sample", meaning="what counts are added over")
     smooth: float = constant(
         default=SMOOTH, low=1e-12, high=1.0, meaning="voxels added to the denominator; empty predicted empty is 0"
@@ -192,6 +194,52 @@ class LogCoshDice(Region):
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         return super().values(inputs).cosh().log()
+
+
+class LogarithmicDice(Region):
+    """(-log T(1/2, 1/2))^gamma: a term of the exponential logarithmic loss."""
+
+    name = "logarithmic_dice"
+
+    gamma: float = parameter(default=0.3, low=0.1, high=5, meaning="power of the logarithm")
+
+    @property
+    def plane(self) -> tuple[float, float]:
+        return 0.5, 0.5
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        # The slope of a root is infinite at zero, and a logarithm's where nothing is found.
+        surprise = -torch.log1p(-super().values(inputs).clamp(max=1 - 1e-7))
+        return surprise.clamp(min=1e-7) ** self.gamma
+
+
+class AsymmetricFocalTversky(Region):
+    """(1 - T(1 - delta, delta))^(1 - gamma) of a foreground, 1 - T of a background: a term of unified focal.
+
+    Sigmoid: the mean of both, the background being what a channel is not. Softmax: class 0 is the background.
+    """
+
+    name = "asymmetric_focal_tversky"
+
+    delta: float = parameter(
+        default=0.6, low=0, high=1, meaning="weight of false negatives; that of false positives is 1 - delta"
+    )
+    gamma: float = parameter(default=0.5, low=0, high=0.9, meaning="focus; the foreground's exponent is 1 - gamma")
+
+    @property
+    def plane(self) -> tuple[float, float]:
+        return 1 - self.delta, self.delta
+
+    def values(self, inputs: Inputs) -> torch.Tensor:
+        plain = super().values(inputs)
+        # The slope of a root is infinite at zero.
+        foreground = plain.clamp(min=1e-7) ** (1 - self.gamma)
+        if inputs.convention.activation == "softmax":
+            return torch.cat([plain[:, :1], foreground[:, 1:]], dim=1)
+        counts = inputs.counts(self.over)
+        # What is not the structure is found where that is found to be absent.
+        wrong = self.delta * counts.fp + (1 - self.delta) * counts.fn
+        return (foreground + wrong / (counts.tn.clamp(min=0) + wrong + self.smooth)) / 2
 
 
 class SquaredDice(Overlap):
