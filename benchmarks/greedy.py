@@ -79,9 +79,15 @@ def real_pairs(data: Path) -> Iterator[BatchPair]:
     )
     samples = list(prepared.samples.values())[:20]
     for epoch in count(1):
-        yield from pairs(
-            training_batches(samples, size=BATCH, augment=AUGMENT, needs=frozenset(), key=(SEED, 0, epoch))
+        made = training_batches(
+            samples,
+            size=BATCH,
+            augment=AUGMENT,
+            needs=frozenset(),
+            labelling=prepared.labelling,
+            key=(SEED, 0, epoch),
         )
+        yield from pairs(make() for make in made)
 
 
 def measure(contest: Contest, data: Path) -> Times:

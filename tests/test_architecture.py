@@ -32,7 +32,7 @@ INSIDE = {
         {"__main__"},
     ],
     "data": [
-        {"guards", "deformation", "folds", "groups", "preprocessing"},
+        {"guards", "deformation", "folds", "groups", "prefetch", "preprocessing"},
         {"intensity", "patches", "resolution"},
         {"augmentation"},
         {"dicom", "metaimage", "nifti", "nrrd"},

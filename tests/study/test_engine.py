@@ -111,6 +111,29 @@ def test_stopped_anywhere_and_resumed_is_the_same(finished, small_data, tmp_path
     assert measured(other) == measured(finished)
 
 
+def test_the_number_of_prefetching_threads_changes_no_digit(finished, small_data, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    monkeypatch.setenv("SPINELOSS_PREFETCH", "0")
+    events = run_study(study_of(small_data), other, progress=lambda line: None)
+    next(events)
+    events.close()
+    monkeypatch.setenv("SPINELOSS_PREFETCH", "2")
+    run(small_data, other)
+    assert measured(other) == measured(finished)
+
+
+def test_sgd_steps_and_a_warm_up_resume_to_the_same(small_data, tmp_path):
+    changes = {"optimiser": "sgd", "steps": 4, "warm_up": 1, "methods": ["dice"], "augment": "nnunet"}
+    run(small_data, tmp_path / "whole", **changes)
+    events = run_study(study_of(small_data, **changes), tmp_path / "parts", progress=lambda line: None)
+    next(events)
+    events.close()
+    run(small_data, tmp_path / "parts", **changes)
+    assert measured(tmp_path / "parts") == measured(tmp_path / "whole")
+    rates = [epoch["learning_rate"] for epoch in Run.of(tmp_path / "whole", "dice", 0).epochs()]
+    assert rates == pytest.approx([0.005, 0.01, 0.01 * 0.5**0.9])
+
+
 def test_killed_and_resumed_is_the_same(finished, small_data, tmp_path):
     other = tmp_path / "other"
     study = tmp_path / "killed.yaml"

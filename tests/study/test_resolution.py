@@ -46,7 +46,8 @@ def prepared(source, **changes):
 def batches(data, epoch, **changes):
     chosen = {"size": 3, "augment": Augment(0, 0, 0, 0.2), "needs": frozenset(), "patch": (16, 24, 24)} | changes
     samples = list(data.samples.values())
-    return list(training_batches(samples, labelling=data.labelling, key=(21, 0, epoch), **chosen))
+    made = training_batches(samples, labelling=data.labelling, key=(21, 0, epoch), **chosen)
+    return [make() for make in made]
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_the_landscape_is_of_patches(study):
     (network,) = Predictor([run]).networks
     values = []
     for case in read_folds(study)["folds"][0]:
-        image, target = seen(data.samples[case], (16, 24, 32), data.labelling, (21, 0, 1))
+        image, target = seen(data.samples[case], (16, 24, 32), data.labelling, (21, 0, 1, case))
         with torch.no_grad():
             values.append(parse("dice")(network(image[None]), target[None]).item())
     assert run.landscape().losses["dice"][1, 1] == pytest.approx(np.mean(values), abs=1e-6)

@@ -47,6 +47,13 @@ def test_presets_are_table_a6(preset, epochs, learning_rate, affine, noise):
     assert (study.augment.affine, study.augment.noise, study.augment.mixup) == (affine, noise, 1.0)
 
 
+def test_nnunets_protocol_is_a_preset():
+    study = load("nnunet", {"data": "volumes", "methods": ["dice + cross_entropy"]})
+    assert (study.epochs, study.steps_for(7), study.batch, study.folds) == (1000, 250, 2, 5)
+    assert (study.optimiser, study.rates(study.methods[0]), study.clip_gradient) == ("sgd", (0.01,), 12)
+    assert Augment(**study.augment.model_dump()) == NNUNET
+
+
 def test_nnunets_augmentations_by_their_name(write):
     study = load(write("data: volumes\nmethods: [dice]\naugment: nnunet"))
     assert Augment(**study.augment.model_dump()) == NNUNET
@@ -62,7 +69,7 @@ def test_what_is_signed_is_what_differs_from_the_defaults(write):
 def test_a_file_builds_on_a_preset(write):
     study = load(write("preset: cervical\ndata: volumes\nmethods: [dice]\nepochs: 3"))
     assert (study.epochs, study.learning_rate) == (3, 0.002)
-    assert set(PRESETS) == {"cervical", "demo", "lumbar"}
+    assert set(PRESETS) == {"cervical", "demo", "lumbar", "nnunet"}
 
 
 def test_a_presets_learning_rate_is_for_its_own_width(write):
@@ -149,6 +156,8 @@ def test_controls_of_a_tuning(write):
         ("data: v\nmethods: [dice]\ngrid: [15, 64, 64]", "grid"),
         ("data: v\nmethods: [dice]\ngrid: [16, 16, 16]", "one voxel at the network's coarsest level"),
         ("data: v\nmethods: [dice]\naugment: {affine: 2}", "augment.affine"),
+        ("data: v\nmethods: [dice]\nepochs: 3\nwarm_up: 3", "warm_up is 3 of 3 epochs"),
+        ("data: v\nmethods: [dice]\noptimiser: adamw", "optimiser"),
         ("data: v\nmethods: [dice]\naugment: nnunett", "there is no list 'nnunett'; write nnunet"),
         ("data: v\nmethods: [dice]\npreset: lumbr", "lumbar"),
         ("data: [v\nmethods", "not valid YAML at line"),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from spineloss.data.patches import AROUND_FOREGROUND, Window, draw_window
 from spineloss.data.preprocessing import Grid
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.seeding import generator
+
+Key = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,13 @@ class Batch:
     image: torch.Tensor
     targets: tuple[tuple[float, Target], ...]
 
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        """The same with every tensor changed alike."""
+        return Batch(change(self.image), tuple((share, target.each(change)) for share, target in self.targets))
+
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on `device`."""
-        moved = tuple((share, target.each(lambda tensor: tensor.to(device))) for share, target in self.targets)
-        return Batch(self.image.to(device), moved)
+        """The same batch on `device`; from page-locked memory it goes there without being waited for."""
+        return self.each(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)
@@ -85,37 +92,47 @@ def training_batches(
     labelling: Labelling,
     key: tuple[int, int, int],
     patch: Grid | None = None,
-) -> Iterator[Batch]:
-    """One epoch of batches: each case once, whole or as one patch. Every draw is a function of `key` and the case.
+    steps: int | None = None,
+) -> list[Callable[[], Batch]]:
+    """One epoch of batches, each as a call that makes it; every draw is a function of `key` and the case.
 
     Args:
         samples: the training cases.
-        size: cases a batch; the last batch may be smaller.
+        size: cases a batch.
         augment: probabilities.
         needs: units of the signed distance maps that the loss needs; they are made after augmentation.
         labelling: what the targets mean.
         key: (seed, fold, epoch).
         patch: (Z, Y, X) voxels; none where all samples have one grid, which is seen whole.
+        steps: batches of the epoch, over as many shuffled passes as they take; by default one pass, whose last
+            batch may be smaller.
     """
-    order = generator(*key, "order").permutation(len(samples))
-    for start in range(0, len(samples), size):
-        chosen = [samples[index] for index in order[start : start + size]]
-        yield _mix(_collate(chosen, augment, needs, labelling, key, patch), augment, key, chosen[0].case)
+    order = _order([sample.case for sample in samples], key)
+    places = list(islice(order, len(samples) if steps is None else steps * size))
+
+    def make(start: int) -> Batch:
+        drawn = places[start : start + size]
+        keys = [each for _, each in drawn]
+        return _mix(
+            _collate([samples[index] for index, _ in drawn], augment, needs, labelling, keys, patch),
+            augment,
+            keys[0],
+        )
+
+    return [partial(make, start) for start in range(0, len(places), size)]
 
 
-def window_of(sample: Sample, patch: Grid, labelling: Labelling, key: tuple[int, int, int]) -> Window:
+def window_of(sample: Sample, patch: Grid, labelling: Labelling, key: Key) -> Window:
     """The patch of a sample that is drawn by a key, the same whatever is trained with it.
 
     Where some voxels are not annotated, every patch lies around one that is.
     """
     around = AROUND_FOREGROUND if labelling.ignore is None else 1.0
-    random = generator(*key, sample.case, "patch")
+    random = generator(*key, "patch")
     return draw_window(random, sample.image.shape[1:], patch, sample.places, around)
 
 
-def seen(
-    sample: Sample, patch: Grid | None, labelling: Labelling, key: tuple[int, int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def seen(sample: Sample, patch: Grid | None, labelling: Labelling, key: Key) -> tuple[torch.Tensor, torch.Tensor]:
     """Image and target of what the network is shown of a case, before augmentation: all of it, or a patch."""
     if patch is None:
         return sample.image, sample.target
@@ -124,7 +141,7 @@ def seen(
 
 
 def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
-    """Each batch of an epoch with the next one, which shares no case with it, and the last with the first."""
+    """Each batch of an epoch with the next one, and the last with the first; in one pass they share no case."""
     remaining = iter(batches)
     first = previous = next(remaining)
     for batch in remaining:
@@ -133,31 +150,44 @@ def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
     yield BatchPair(previous, first)
 
 
+def _order(cases: Sequence[str], key: tuple[int, int, int]) -> Iterator[tuple[int, Key]]:
+    """The cases' places in shuffled passes without end, each with the key of its draws."""
+    for number in count():
+        later = (number,) if number else ()
+        for index in generator(*key, "order", *later).permutation(len(cases)):
+            yield int(index), (*key, cases[index], *later)
+
+
 def _collate(
     samples: Sequence[Sample],
     augment: Augment,
     needs: frozenset[Unit],
     labelling: Labelling,
-    key: tuple[int, int, int],
+    keys: Sequence[Key],
     patch: Grid | None,
 ) -> tuple[torch.Tensor, Target]:
-    images, targets = [], []
-    for sample in samples:
-        window = None if patch is None else window_of(sample, patch, labelling, key)
-        case = (*key, sample.case)
-        image, target = augmented(sample.image, sample.target, sample.spacing, augment, case, window)
-        images.append(image)
-        targets.append(target)
+    cases = [
+        augmented(
+            sample.image,
+            sample.target,
+            sample.spacing,
+            augment,
+            key,
+            None if patch is None else window_of(sample, patch, labelling, key),
+        )
+        for sample, key in zip(samples, keys, strict=True)
+    ]
     spacing = torch.tensor([sample.spacing for sample in samples])
+    images, targets = zip(*cases, strict=True)
     return torch.stack(images), Target.of(targets, spacing, needs, labelling)
 
 
-def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: tuple[int, int, int], case: str) -> Batch:
+def _mix(unmixed: tuple[torch.Tensor, Target], augment: Augment, key: Key) -> Batch:
     image, target = unmixed
-    mixup = draw_mixup(generator(*key, case, "mixup"), augment.mixup, augment.mixup_alpha, len(image))
+    mixup = draw_mixup(generator(*key, "mixup"), augment.mixup, augment.mixup_alpha, len(image))
     if mixup is None:
         return Batch(image, ((1.0, target),))
     partner = list(mixup.partner)
     other = target.each(lambda tensor: tensor[partner])
-    mixed = mixup.share * image + (1 - mixup.share) * image[partner]
+    mixed = image[partner].mul_(1 - mixup.share).add_(mixup.share * image)
     return Batch(mixed, ((mixup.share, target), (1 - mixup.share, other)))

@@ -43,8 +43,11 @@ def noisy(image: np.ndarray, noise: Noise) -> np.ndarray:
     """A (K, Z, Y, X) image with noise added."""
     stream = torch.Generator().manual_seed(noise.seed)
     # Drawn along TorchIO's axes, (K, X, Y, Z), by which the first studies were augmented.
-    drawn = torch.randn(image.transpose(0, 3, 2, 1).shape, generator=stream).numpy()
-    return image + drawn.transpose(0, 3, 2, 1) * np.float32(noise.std)
+    drawn = torch.randn(image.transpose(0, 3, 2, 1).shape, generator=stream).numpy() * np.float32(noise.std)
+    changed = image.copy()
+    for row in range(image.shape[2]):  # one turned at a time fits the cache: a third of the time
+        changed[:, :, row] += drawn[:, :, row].transpose(0, 2, 1)
+    return changed
 
 
 def blurred(channel: np.ndarray, deviations: Sequence[float]) -> np.ndarray:

@@ -225,7 +225,7 @@ def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
     """One case as the network sees it, and changed by each augmentation in turn, as training draws them."""
     sample, partner = list(gallery.data.samples.values())[:2]
     patch, labelling, key = content.study.patch, gallery.data.labelling, (content.study.seed, 0, 1)
-    (image, target), (other, _) = (seen(each, patch, labelling, key) for each in (sample, partner))
+    (image, target), (other, _) = (seen(each, patch, labelling, (*key, each.case)) for each in (sample, partner))
     augment, key = Augment(**content.study.augment.model_dump()), (*key, sample.case)
     images = {"as the network sees it": image}
     for name, probability in augment.of_one_case().items():

@@ -72,9 +72,10 @@ class Budget:
         key = (self.seed, number)
 
         def batches(epoch: int) -> Iterable[Batch]:
-            return training_batches(
+            made = training_batches(
                 training, size=self.batch, augment=AUGMENT, needs=needs, labelling=MERGED, key=(*key, epoch)
             )
+            return (make() for make in made)
 
         return Training(
             networks.build("unet", self.width, MERGED.outputs, self.grid, seed_of(*key, "weights")),

@@ -61,7 +61,8 @@ def write_landscape(
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
-    views = [seen(sample, study.patch, data.labelling, (study.seed, record["fold"], 1)) for sample in cases]
+    place = (study.seed, record["fold"], 1)
+    views = [seen(sample, study.patch, data.labelling, (*place, sample.case)) for sample in cases]
     images = torch.stack([image for image, _ in views]).to(predictor.device).split(study.batch)
     needs = frozenset().union(*(loss.needs for loss in losses.values()))
     targets = [

@@ -47,7 +47,14 @@ def plan(study: Study, progress: Callable[[str], None], cache: Cache | None = No
     """
     methods = tuple(each.model_copy(update={"learning_rate": None}) for each in study.methods)
     short = study.model_copy(
-        update={"methods": methods, "learning_rate": "auto", "epochs": 2, "validate_every": 2, "repeats": 1}
+        update={
+            "methods": methods,
+            "learning_rate": "auto",
+            "epochs": 2,
+            "warm_up": 0,
+            "validate_every": 2,
+            "repeats": 1,
+        }
     )
     with TemporaryDirectory() as folder:
         workshop = prepare_folder(short, Path(folder), progress, cache)
@@ -57,7 +64,7 @@ def plan(study: Study, progress: Callable[[str], None], cache: Cache | None = No
             progress(f"Two epochs of {method.name}")
             seconds = list(_seconds(workshop.train(job)))
             found.append(_planned(study, order, *seconds))
-        steps = math.ceil(len(workshop.cases(job)[0]) / study.batch)
+        steps = study.steps_for(len(workshop.cases(job)[0]))
     return Plan(steps, math.ceil(ENOUGH / steps), found)
 
 

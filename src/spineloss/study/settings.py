@@ -1,5 +1,6 @@
 """What a study is: its settings, with defaults, checked; unknown keys are refused."""
 
+import math
 import re
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from spineloss.data.labelling import Kind
 from spineloss.errors import UserError
 from spineloss.study.method import CONTROLS, LearningRate, Method, Settings, Trial, learning_rate
 from spineloss.study.yaml_text import Place, read_yaml
+from spineloss.training.optimisers import OptimiserName
 from spineloss.training.schedule import scaled_rate
 
 Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -97,11 +99,17 @@ class Study(Settings):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 21
     """Of every random draw."""
     epochs: Count = 100
-    """Passes over the training cases. The report warns where curves still rise at the end."""
+    """Passes over the training cases, or of `steps`. The report warns where curves still rise at the end."""
+    steps: Count | None = None
+    """Training steps per epoch, over as many passes as they take; one pass if not given."""
     batch: Count = 4
     """Cases per training step."""
+    optimiser: OptimiserName = "adam"
+    """`adam`, or `sgd`: with Nesterov momentum 0.99 and weight decay 3e-5, as nnU-Net trains."""
     learning_rate: LearningRate = "auto"
-    """Of Adam: `auto` scales with the width; a list is chosen from, for each method, on an inner split."""
+    """`auto` is by the width for Adam, 0.01 for SGD; a list is chosen from, for each method, on an inner split."""
+    warm_up: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
+    """Epochs in which the learning rate rises to where it starts to fall."""
     clip_gradient: Positive | None = None
     """The largest norm of the gradient, if any."""
     validate_every: Count = 5
@@ -166,7 +174,7 @@ class Study(Settings):
         """The learning rates that a method is trained with: one, or several to choose from, smallest first."""
         rate = self.learning_rate if method.learning_rate is None else method.learning_rate
         if rate == "auto":
-            return (scaled_rate(self.width),)
+            return (scaled_rate(self.width, self.optimiser),)
         return tuple(sorted(set(rate))) if isinstance(rate, tuple) else (rate,)
 
     @property
@@ -198,12 +206,24 @@ class Study(Settings):
         return values | {"grid": None} if spacing else values
 
     @model_validator(mode="after")
+    def _warm_up_ends(self) -> "Study":
+        if self.warm_up >= self.epochs:
+            raise ValueError(
+                f"warm_up is {self.warm_up} of {self.epochs} epochs; make it shorter, or train longer"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _methods_differ(self) -> "Study":
         names = [trial.name for trial in self.trials]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two methods are named {name!r}; give one of them another `name`")
         return self
+
+    def steps_for(self, cases: int) -> int:
+        """Training steps per epoch on so many cases."""
+        return self.steps or math.ceil(cases / self.batch)
 
     def plain(self) -> dict[str, Any]:
         """The settings as plain data, as they are written to `study.yaml`."""
@@ -222,7 +242,7 @@ class Study(Settings):
 
 
 LONGEST = 400  # characters of what is said about a mistake
-PRESETS = ("cervical", "demo", "lumbar")
+PRESETS = ("cervical", "demo", "lumbar", "nnunet")
 
 
 def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:

@@ -19,6 +19,7 @@ from spineloss.data.augmentation import Augment
 from spineloss.data.batches import training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
+from spineloss.data.prefetch import Prefetched, threads_for
 from spineloss.errors import UserError, first_line
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
 from spineloss.results.run_folder import Run, signature
@@ -116,7 +117,7 @@ class Workshop:
             yield job.event(self.study, reason=reason)
             return
         train, validation = self.cases(job)
-        steps = math.ceil(len(train) / self.study.batch)
+        steps = self.study.steps_for(len(train))
         found = recipe(
             job.trial,
             adaptive,
@@ -235,17 +236,24 @@ class Workshop:
                 study.validate_every if job.rate is None else study.epochs,
                 study.clip_gradient,
                 key,
+                study.optimiser,
+                study.warm_up,
             ),
             found.policy,
             found.search,
-            batches=lambda epoch: training_batches(
-                samples,
-                size=study.batch,
-                augment=Augment(**study.augment.model_dump()),
-                needs=found.loss.needs,
-                labelling=labelling,
-                key=(*key, epoch),
-                patch=study.patch,
+            batches=Prefetched(
+                lambda epoch: training_batches(
+                    samples,
+                    size=study.batch,
+                    augment=Augment(**study.augment.model_dump()),
+                    needs=found.loss.needs,
+                    labelling=labelling,
+                    key=(*key, epoch),
+                    patch=study.patch,
+                    steps=study.steps,
+                ),
+                last=study.epochs,
+                threads=threads_for(precision.device),
             ),
             validate=lambda trained: validate(
                 trained,

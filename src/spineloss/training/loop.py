@@ -12,6 +12,7 @@ from spineloss.data.batches import Batch, pairs
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.greedy import Greedy, GreedySearch
+from spineloss.training.optimisers import OptimiserName, build_optimiser
 from spineloss.training.precision import Precision
 from spineloss.training.schedule import poly_learning_rate
 from spineloss.training.steps import Plain, Weighted
@@ -28,6 +29,8 @@ class TrainingSettings:
     validate_every: int
     clip_gradient: float | None
     key: tuple[int, int]  # (seed, fold)
+    optimiser: OptimiserName = "adam"
+    warm_up: int = 0  # epochs
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Training:
         self.validate = validate
         # A fifth faster per step on the CPU; a GPU's half-precision convolutions like it too.
         self.network = network.to(precision.device, memory_format=torch.channels_last_3d)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.optimiser = build_optimiser(settings.optimiser, self.network.parameters(), settings.learning_rate)
         self.precision = precision
         plain = Plain(self.network, loss.to(precision.device), self.optimiser, precision, settings.clip_gradient)
         if search is not None:
@@ -124,7 +127,8 @@ class Training:
     def _epoch(self) -> Epoch:
         start = time.perf_counter()
         epoch = self.done + 1
-        rate = poly_learning_rate(self.settings.learning_rate, self.done, self.settings.epochs)
+        settings = self.settings
+        rate = poly_learning_rate(settings.learning_rate, self.done, settings.epochs, settings.warm_up)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         # For networks that draw (dropout): the stream of this epoch, whatever ran before.
