@@ -39,7 +39,7 @@ INSIDE = {
         {"volumes"},
         {"cases", "phantom"},
         {"labelling", "manifest", "nnunet_layout"},
-        {"layouts"},
+        {"layouts", "unsegmented"},
         {"check"},
         {"cache", "fingerprint"},
         {"dataset"},

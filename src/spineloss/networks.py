@@ -10,7 +10,7 @@ from torch import nn
 from spineloss.errors import UserError
 
 
-def unet(width: int, channels: int) -> nn.Module:
+def unet(width: int, channels: int, inputs: int = 1) -> nn.Module:
     """A 3D U-Net of five levels with `width`, 2, 4, 8, 16 times `width` channels.
 
     Two 3x3x3 convolutions a level with instance norm and leaky ReLU (slope 0.01), max pooling down,
@@ -19,16 +19,17 @@ def unet(width: int, channels: int) -> nn.Module:
     Args:
         width: channels of the first level, at least 1 (64 in the thesis).
         channels: output channels, one logit each.
+        inputs: channels of the image.
 
     Returns:
-        A module from (N, 1, Z, Y, X) images to (N, channels, Z, Y, X) logits.
+        A module from (N, inputs, Z, Y, X) images to (N, channels, Z, Y, X) logits.
 
     References:
         Çiçek et al., 3D U-Net, MICCAI 2016; He et al., Delving deep into rectifiers, ICCV 2015.
     """
     network = nets.BasicUNet(
         spatial_dims=3,
-        in_channels=1,
+        in_channels=inputs,
         out_channels=channels,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
         act=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
@@ -53,7 +54,9 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed: int) -> nn.Module:
+def build(
+    name: str, width: int, channels: int, grid: tuple[int, int, int], seed: int, inputs: int = 1
+) -> nn.Module:
     """A network by name, with initial weights that depend on `seed` alone.
 
     Args:
@@ -62,6 +65,7 @@ def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed
         channels: output channels.
         grid: (Z, Y, X) voxels of the input.
         seed: of the initial weights.
+        inputs: channels of the image.
 
     Raises:
         UserError: no such network, or it cannot be built for this grid.
@@ -69,11 +73,11 @@ def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "unet":
-            return unet(width, channels)
-        network = _from_monai(name, channels, grid)
+            return unet(width, channels, inputs)
+        network = _from_monai(name, channels, grid, inputs)
     try:
         with torch.no_grad():
-            shape = tuple(network(torch.zeros(1, 1, *grid)).shape)
+            shape = tuple(network(torch.zeros(1, inputs, *grid)).shape)
     except Exception as error:
         raise UserError(
             f"The network {name} does not run on the grid {list(grid)} ({error}): choose another."
@@ -85,14 +89,14 @@ def build(name: str, width: int, channels: int, grid: tuple[int, int, int], seed
     return network
 
 
-def _from_monai(name: str, channels: int, grid: tuple[int, int, int]) -> nn.Module:
+def _from_monai(name: str, channels: int, grid: tuple[int, int, int], inputs: int) -> nn.Module:
     known = {
         key: value for key, value in vars(nets).items() if inspect.isclass(value) and issubclass(value, nn.Module)
     }
     if name not in known:
         near = get_close_matches(name, ["unet", *known], n=1, cutoff=0.0)[0]
         raise UserError(f"There is no network {name!r}; the nearest known one is {near!r}.")
-    offered = {"spatial_dims": 3, "in_channels": 1, "out_channels": channels, "img_size": grid}
+    offered = {"spatial_dims": 3, "in_channels": inputs, "out_channels": channels, "img_size": grid}
     accepted = inspect.signature(known[name]).parameters
     try:
         return known[name](**{key: value for key, value in offered.items() if key in accepted})

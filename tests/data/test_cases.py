@@ -80,7 +80,7 @@ def test_layouts_are_found_by_looking(layout, tmp_path):
     source = layout(tmp_path)
     found = find_cases(source)
     assert [case.id for case in found.cases] == ["c1", "c2"] and not found.problems
-    image, labels = read_case(found.cases[0], "PIR")
+    (image, *_), labels = read_case(found.cases[0], "PIR")
     assert image.GetSize() == labels.GetSize()
     assert np.unique(volumes.array_of(labels)).tolist() == [0, 1, 2]
     report = check(find_cases(source))

@@ -17,12 +17,13 @@ from spineloss.errors import UserError
 GRID = (16, 16, 16)
 
 
-def prepared(source, *, leave_out=(), cache=None, labels="all", target="merged"):
+def prepared(source, *, leave_out=(), cache=None, labels="all", target="merged", channels=None):
     return prepare(
         source,
         grid=GRID,
         labels=labels,
         target=target,
+        channels=channels,
         leave_out=leave_out,
         cache=cache or Cache(),
         progress=lambda line: None,
@@ -188,8 +189,6 @@ def test_regions_and_ignore_are_read_as_nnunet_writes_them(tmp_path):
 @pytest.mark.parametrize(
     ("channels", "description", "reason"),
     [
-        (2, {"modality": {"0": "T1", "1": "T2"}}, r"2 image channels \(T1, T2\)"),
-        (2, None, "2 image channels"),
         (1, {"labels": {"whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}, "regions .whole, core"),
     ],
 )
@@ -202,8 +201,8 @@ def test_each_volume_is_read_once_from_file_to_sample(tmp_path, monkeypatch):
     from spineloss.data import volumes
 
     paired(tmp_path)
-    read, count = volumes.read, []
-    monkeypatch.setattr(volumes, "read", lambda path: count.append(path) or read(path))
+    read, count = volumes.read_channels, []
+    monkeypatch.setattr(volumes, "read_channels", lambda path: count.append(path) or read(path))
     first = prepared(tmp_path)
     assert sorted(path.name for path in count) == ["c1.mha", "c1.mha", "c2.mha", "c2.mha"]
     again = prepared(tmp_path)

@@ -91,9 +91,7 @@ def test_nan_is_kept_by_the_reader_and_counted(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("reason", "make"),
     [
-        ("components", lambda image: sitk.Compose([image] * 3)),
         ("it is 2D", lambda image: image[:, :, 0]),
-        ("several volumes", lambda image: sitk.JoinSeries([image, image])),
         ("complex", lambda image: sitk.RealAndImaginaryToComplex(image, image)),
     ],
 )
@@ -105,9 +103,28 @@ def test_what_is_no_3d_volume_of_one_channel_is_refused_by_its_name(tmp_path, su
         pytest.skip("ITK does not write it")
     with pytest.raises(UserError) as error:
         volumes.read(path)
-    assert any(word in str(error.value) for word in (reason, "several", "component", "type", "2D"))
+    assert any(word in str(error.value) for word in (reason, "several", "channels", "type", "2D"))
     with pytest.raises(UserError, match=f"{reason}|complex"):
-        volumes.check_image(image, "The image")
+        volumes.channels_of(image, "The image")
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("join", [sitk.JoinSeries, sitk.Compose])
+def test_channels_of_one_file_are_read_apart_and_no_mask(tmp_path, suffix, join):
+    images = [image_of(), image_of(ARRAY[::-1].copy()), image_of(2 * ARRAY)]
+    path = save(tmp_path / f"v{suffix}", join(images))
+    assert volumes.count_channels(path) == 3
+    for read, image in zip(volumes.read_channels(path), images, strict=True):
+        assert np.array_equal(volumes.array_of(read), volumes.array_of(image))
+        assert read.GetSpacing() == pytest.approx(image.GetSpacing())
+        assert read.GetDirection() == pytest.approx(image.GetDirection())
+        assert read.GetOrigin() == pytest.approx(image.GetOrigin())
+    assert volumes.geometry(path)[0] == pytest.approx(volumes.spacing_of(images[0]))
+    with pytest.raises(UserError, match="holds 3 channels or volumes"):
+        volumes.read(path)
+    voxels_of(path).write_bytes(voxels_of(path).read_bytes()[:-40])
+    with pytest.raises(UserError, match="cut short|damaged"):
+        volumes.read_channels(path)
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])

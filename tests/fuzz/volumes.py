@@ -12,6 +12,7 @@ from data.series import write_enhanced, write_series
 from fuzz.harness import Silent
 from spineloss.data import volumes
 from spineloss.data.check import check
+from spineloss.data.labelling import labelling_of
 from spineloss.data.layouts import find_cases
 from spineloss.errors import UserError
 from spineloss.study.prediction import Predictor, predict
@@ -50,7 +51,8 @@ def _predictor() -> Predictor:
     """One whose network is the identity: the reader is tried here."""
     predictor = Predictor.__new__(Predictor)
     predictor.method, predictor.grid, predictor.orientation = "identity", (16, 16, 16), "LPS"
-    predictor.channels, predictor.device = ["all"], torch.device("cpu")
+    predictor.channels, predictor.device = ["image"], torch.device("cpu")
+    predictor.labelling = labelling_of("merged", [1])
     predictor.networks = [torch.nn.Identity()]
     return predictor
 

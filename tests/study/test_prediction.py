@@ -106,9 +106,9 @@ def test_images_in_memory_pass_the_checks_of_files(study, tmp_path):
     array[0] = np.nan
     bad = {
         "NaN": sitk.GetImageFromArray(array),
-        "components": sitk.Compose([image, image]),
+        "2 channel.s., and the networks take 1 .image.": sitk.Compose([image, image]),
         "2D": image[:, :, 3],
-        "several volumes": sitk.JoinSeries([image, image]),
+        "2 channel": sitk.JoinSeries([image, image]),
     }
     for reason, one in bad.items():
         with pytest.raises(UserError, match=reason):

@@ -22,7 +22,7 @@ from spineloss.results.table import summarise
 from spineloss.search.split import prepare_search
 from spineloss.study.engine import run_study
 from spineloss.study.landscape import write_landscape
-from spineloss.study.prediction import Predictor, find_runs
+from spineloss.study.prediction import Predictor, find_runs, predict
 from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import convention
 from spineloss.study.settings import check
@@ -145,3 +145,33 @@ def test_an_ignored_label_is_read_from_dataset_json_and_no_search_learns_from_it
     assert data.labelling.ignore == 2 and data.labelling.structures[0].labels == (1,)
     with pytest.raises(UserError, match="label 2"):
         prepare_search(tmp_path, (16, 32, 32), 0, cache=None, progress=lambda line: None)
+
+
+def test_channels_are_predicted_in_the_order_that_they_were_trained_in(tmp_path):
+    for case in range(4):
+        image, label_map = ellipsoids(case)
+        for channel, array in enumerate((image, -image)):
+            save(sitk.GetImageFromArray(array), tmp_path / "data" / "imagesTr" / f"c{case}_{channel:04d}.nii.gz")
+        save(sitk.GetImageFromArray(label_map), tmp_path / "data" / "labelsTr" / f"c{case}.nii.gz")
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1", "1": "T2"}}))
+    settings = SETTINGS | {"data": tmp_path / "data", "methods": ["dice"]}
+    list(run_study(check(settings, "test"), tmp_path / "study", lambda line: None))
+    predictor = Predictor(find_runs(tmp_path / "study"))
+    assert predictor.channels == ["T1", "T2"]
+    images = tmp_path / "data" / "imagesTr"
+    done = list(predict(predictor, [images], tmp_path / "masks"))
+    assert sorted(one.mask.name for one in done) == [f"c{case}.nii.gz" for case in range(4)]
+    together, apart = sitk.ReadImage(images / "c0_0000.nii.gz"), sitk.ReadImage(images / "c0_0001.nii.gz")
+    written = sitk.GetArrayFromImage(sitk.ReadImage(tmp_path / "masks" / "c0.nii.gz"))
+    for given in ([together, apart], sitk.JoinSeries([together, apart])):
+        assert np.array_equal(sitk.GetArrayFromImage(predictor.mask(given)), written)
+    with pytest.raises(UserError, match=r"has 1 channel\(s\), and the networks take 2 \(T1, T2\)"):
+        predictor.mask(images / "c0_0000.nii.gz")
+    apart.SetSpacing((1, 1, 2))
+    with pytest.raises(UserError, match="another spacing"):
+        predictor.mask([together, apart])
+    content = read_content(tmp_path / "study")
+    first, second = (Gallery(content, lambda line: None, name).scan("c0").intensities for name in (None, "T2"))
+    assert np.array_equal(first, -second)
+    with pytest.raises(UserError, match="no channel 'T3': choose T1, T2"):
+        Gallery(content, lambda line: None, "T3")

@@ -35,6 +35,8 @@ def check(
         say(f"{problem.case}: {problem.sentence}")
     for remark in report.remarks:
         say(f"{remark.case}: note: {remark.sentence}")
+    if len(layout.channels) > 1:
+        say(f"Channels: {', '.join(layout.channels)}")
     if layout.labels.ignore is not None:
         say(f"Label {layout.labels.ignore} is what nobody annotated: it counts neither in losses nor in metrics.")
     say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")

@@ -94,6 +94,9 @@ def report(
     case: Annotated[
         str | None, typer.Option(help="The case of the 3D view; the median one of the reference if not given.")
     ] = None,
+    channel: Annotated[
+        str | None, typer.Option(help="The channel of the images that is shown; the first if not given.")
+    ] = None,
     metrics: Metrics = "dice",
     reference: Reference = None,
     margin: Margin = None,
@@ -107,7 +110,8 @@ def report(
     from spineloss.report.page import write_report
 
     page = output or folder / "report.html"
-    write_report(read_content(folder, names(metrics), reference, _margins(margin)), page, figures, say, case)
+    content = read_content(folder, names(metrics), reference, _margins(margin))
+    write_report(content, page, figures, say, case, channel)
     say(f"Open {page} in a browser")
 
 

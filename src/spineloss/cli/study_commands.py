@@ -212,7 +212,11 @@ def _labels(text: str | None) -> list[int] | None:
 def predict(
     source: Annotated[Path, typer.Argument(metavar="STUDY_OR_RUN", help="A study's folder, or one run's.")],
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Volumes, DICOM series, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Volumes, DICOM series, or folders; channels: a_0000, a_0001.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the masks, or a file for one input.")],
     method: Annotated[

@@ -1,6 +1,6 @@
 """A case: an image and the masks that belong to it; and what may be wrong with it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +9,14 @@ import SimpleITK as sitk
 
 from spineloss.data import volumes
 from spineloss.data.guards import refuse
+from spineloss.errors import UserError
 
 
 @dataclass(frozen=True)
 class Case:
-    """An id, an image per channel, and its masks: one label map, or binary masks with the label of each.
+    """An id, its images and its masks: one label map, or binary masks with the label of each.
 
-    `group` is the patient, where a manifest names one.
+    There is an image a channel, or one that holds all of them. `group` is the patient, where a manifest names one.
     """
 
     id: str
@@ -56,7 +57,10 @@ class Labels:
 
 @dataclass(frozen=True)
 class Layout:
-    """The cases of a folder, the files that make no case, and what it says of channels and labels."""
+    """The cases of a folder, the files that make no case, and what it says of channels and labels.
+
+    `usual` are the channels that a study takes if it names none; all of them if it is empty.
+    """
 
     name: str
     source: Path
@@ -64,15 +68,31 @@ class Layout:
     problems: list[Problem]
     channels: tuple[str, ...] = ("image",)
     labels: Labels = Labels()
+    usual: tuple[str, ...] = ()
+
+    def channels_taken(self, wanted: Sequence[str] | None = None) -> list[int]:
+        """The numbers of the channels that a study names, in its order.
+
+        Raises:
+            UserError: there is no such channel, or one is named twice.
+        """
+        names = wanted or self.usual or self.channels
+        for name in names:
+            if name not in self.channels or list(names).count(name) > 1:
+                raise UserError(
+                    f"{self.source} has the channels {', '.join(self.channels)}: each can be named once, "
+                    f"and {name!r} {'is named twice' if name in self.channels else 'is none of them'}."
+                )
+        return [self.channels.index(name) for name in names]
 
 
-def read_image(case: Case) -> sitk.Image:
-    """The image of a case.
+def read_images(case: Case) -> list[sitk.Image]:
+    """The channels of a case: one a file, or several in one.
 
     Raises:
         UserError: a file cannot be read.
     """
-    return volumes.read(case.images[0])
+    return [channel for path in case.images for channel in volumes.read_channels(path)]
 
 
 def read_labels(masks: Iterable[tuple[Path, int | None]]) -> sitk.Image:
@@ -87,7 +107,7 @@ def read_labels(masks: Iterable[tuple[Path, int | None]]) -> sitk.Image:
         if label is None:
             return mask
         if merged is None:
-            first, merged = mask, np.zeros(mask.GetSize()[::-1], np.uint8)
+            first, merged = mask, np.zeros(mask.GetSize()[::-1], np.int32)
         if mask.GetSize() != first.GetSize():
             raise refuse(path, "it has another size than the masks beside it", "export it again")
         merged[volumes.array_of(mask) != 0] = label
@@ -96,10 +116,11 @@ def read_labels(masks: Iterable[tuple[Path, int | None]]) -> sitk.Image:
     return image
 
 
-def read_case(case: Case, orientation: str) -> tuple[sitk.Image, sitk.Image]:
-    """Image and label map of a case, turned to an orientation.
+def read_case(case: Case, orientation: str) -> tuple[list[sitk.Image], sitk.Image]:
+    """Channels and label map of a case, turned to an orientation.
 
     Raises:
         UserError: a file cannot be read.
     """
-    return volumes.orient(read_image(case), orientation), volumes.orient(read_labels(case.masks), orientation)
+    channels = [volumes.orient(channel, orientation) for channel in read_images(case)]
+    return channels, volumes.orient(read_labels(case.masks), orientation)

@@ -10,14 +10,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from spineloss.data import volumes
-from spineloss.data.cases import Case, Layout, Problem, read_image, read_labels
+from spineloss.data.cases import Case, Layout, Problem, read_images, read_labels
 from spineloss.errors import UserError
 
 TOLERANCE = 1e-3  # of geometry: relative to the spacing, and of direction cosines
 LARGEST_LABEL = 2**31 - 1
 
-# Takes a case without problems, its digest, image and label map, while they are in memory.
-Use = Callable[[Case, str, sitk.Image, sitk.Image], None]
+# Takes a case without problems, its digest, channels and label map, while they are in memory.
+Use = Callable[[Case, str, list[sitk.Image], sitk.Image], None]
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,16 @@ class _Inspection:
 def check(layout: Layout, use: Use | None = None) -> Report:
     """Read every case once, and report what is there and what is wrong.
 
-    Found are: a missing or extra mask, an unreadable file, a mask with another geometry than its image, NaN or
-    infinite voxels, a mask that is empty or not of whole numbers, and images that occur twice.
+    Found are: a missing or extra mask, an unreadable file, a channel too many or too few, a mask or a channel with
+    another geometry than the first image, NaN or infinite voxels, a mask that is empty or not of whole numbers,
+    and images that occur twice.
 
     Args:
         layout: the cases, from `find_cases`.
         use: called with each case that has no problem while its volumes are in memory.
     """
     with ThreadPoolExecutor() as pool:
-        inspected = list(pool.map(lambda case: _inspect(case, layout.labels.ignore, use), layout.cases))
+        inspected = list(pool.map(lambda case: _inspect(case, layout, use), layout.cases))
     by_case = dict(zip([case.id for case in layout.cases], inspected, strict=True))
     problems = [*layout.problems, *(problem for one in inspected for problem in one.problems)]
     return Report(
@@ -77,35 +78,38 @@ def check(layout: Layout, use: Use | None = None) -> Report:
     )
 
 
-def _inspect(case: Case, ignore: int | None, use: Use | None) -> _Inspection:
+def _inspect(case: Case, layout: Layout, use: Use | None) -> _Inspection:
     try:
-        image, labels = read_image(case), read_labels(case.masks)
+        images, labels = read_images(case), read_labels(case.masks)
         remarks = [
             Problem(case.id, "remark", sentence) for path in case.paths() for sentence in volumes.remarks(path)
         ]
     except UserError as error:
         return _Inspection([Problem(case.id, "unreadable", str(error))])
-    array, label_map = volumes.array_of(image), volumes.array_of(labels)
-    problems = _problems(case, image, labels, array, label_map, ignore, remarks)
+    if (problem := _wrong_count(case, len(images), layout.channels)) is not None:
+        return _Inspection([problem], remarks)
+    arrays, label_map = [volumes.array_of(image) for image in images], volumes.array_of(labels)
+    image, ignore = images[0], layout.labels.ignore
+    problems = _problems(case, images, labels, arrays, label_map, ignore, remarks)
     if any(problem.kind == "labels" for problem in problems):
         return _Inspection(problems, remarks)
     values, counts = np.unique(label_map, return_counts=True)
     voxels = {int(value): int(count) for value, count in zip(values, counts, strict=True) if value}
     row = Row(
         case.id,
-        array.shape,
+        arrays[0].shape,
         volumes.spacing_of(image),
         volumes.orientation_of(image),
-        float(array.min()),
-        float(array.max()),
+        float(min(array.min() for array in arrays)),
+        float(max(array.max() for array in arrays)),
         voxels,
         sum(count for label, count in voxels.items() if label != ignore) / label_map.size,
     )
     geometry = repr((image.GetSize(), image.GetSpacing(), image.GetDirection())).encode()
-    pixels = _digest(array.tobytes())
+    pixels = _digest(*(array.tobytes() for array in arrays))
     content = _digest(pixels.encode(), geometry, label_map.astype(np.int32).tobytes())
     if use is not None and not problems:
-        use(case, content, image, labels)
+        use(case, content, images, labels)
     return _Inspection(problems, remarks, row, pixels, content)
 
 
@@ -116,22 +120,36 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
+def _wrong_count(case: Case, count: int, channels: tuple[str, ...]) -> Problem | None:
+    if count == len(channels):
+        return None
+    sentence = (
+        f"{case.images[0]} makes a case of {count} channels, but the data set has {len(channels)} "
+        f"({', '.join(channels)}): export it with those, or leave its case out."
+    )
+    return Problem(case.id, "channels", sentence)
+
+
 def _problems(
     case: Case,
-    image: sitk.Image,
+    images: list[sitk.Image],
     labels: sitk.Image,
-    array: np.ndarray,
+    arrays: list[np.ndarray],
     label_map: np.ndarray,
     ignore: int | None,
     remarks: list[Problem],
 ) -> list[Problem]:
     problems = []
     mask = case.masks[0][0]
-    if (difference := _geometry_difference(image, labels)) is not None:
-        sentence = f"{mask} has another {difference} than {case.images[0]}: {_remedy(remarks)}."
-        problems.append(Problem(case.id, "geometry", sentence))
-    if bad := volumes.count_not_finite(array):
-        sentence = f"{case.images[0]} has {bad} voxels that are NaN or infinite: export it again or replace them."
+    # Channels in one file share its geometry.
+    others = [(mask, labels), *zip(case.images[1:], images[1:], strict=False)]
+    for path, other in others:
+        if (difference := geometry_difference(images[0], other)) is not None:
+            sentence = f"{path} has another {difference} than {case.images[0]}: {_remedy(remarks)}."
+            problems.append(Problem(case.id, "geometry", sentence))
+    if bad := sum(volumes.count_not_finite(array) for array in arrays):
+        names = ", ".join(str(path) for path in case.images)
+        sentence = f"{names} has {bad} voxels that are NaN or infinite: export it again or replace them."
         problems.append(Problem(case.id, "NaN", sentence))
     if (sentence := _no_label_map(label_map)) is not None:
         problems.append(Problem(case.id, "labels", f"{mask} {sentence}."))
@@ -154,7 +172,8 @@ def _no_label_map(label_map: np.ndarray) -> str | None:
     return None
 
 
-def _geometry_difference(image: sitk.Image, labels: sitk.Image) -> str | None:
+def geometry_difference(image: sitk.Image, labels: sitk.Image) -> str | None:
+    """In what the grid of labels, or of another channel, is not that of an image; none where it is."""
     if image.GetSize() != labels.GetSize():
         return f"size ({list(labels.GetSize())}, not {list(image.GetSize())})"
     spacing = np.array(image.GetSpacing())

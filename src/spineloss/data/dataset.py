@@ -45,7 +45,7 @@ class Sample:
 
     @property
     def image(self) -> torch.Tensor:
-        """(1, Z, Y, X) float32."""
+        """(channels, Z, Y, X) float32."""
         return map_tensor(self.image_file, "image")
 
     @property
@@ -69,10 +69,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples by case id, the group (patient) of each, and what they share; `digest` is of all their volumes."""
+    """Samples by case id, the group (patient) of each, and what they share.
+
+    `channels` are the images' by name; `digest` is of all that the samples are made of.
+    """
 
     samples: dict[str, Sample]
     groups: dict[str, str]
+    channels: tuple[str, ...]
     labelling: Labelling
     orientation: str
     resolution: Resolution
@@ -86,6 +90,7 @@ def prepare(
     spacing: Literal["median", "native"] | Spacing | None = None,
     labels: str | Sequence[int],
     target: Kind,
+    channels: Sequence[str] | None = None,
     ignore: int | None = None,
     leave_out: Sequence[str],
     groups: str = "auto",
@@ -101,6 +106,7 @@ def prepare(
         spacing: (z, y, x) mm, the `median` of the cases, or `native`, each case's own.
         labels: `all`, or the chosen ones.
         target: how labels become targets; see `Labelling`.
+        channels: of the images, by name; the data set's usual ones by default.
         ignore: the label of what is not annotated; what the data set says of it by default.
         leave_out: ids of cases to leave out, whatever is wrong with them.
         groups: `auto`, or a regular expression that finds the patient in a case id; see `group_cases`.
@@ -114,9 +120,10 @@ def prepare(
     progress(f"Looking at {source}")
     layout = find_cases(source)
     kept = _without(layout, leave_out, source)
-    report, frame = _look(
-        layout, kept, partial(_frame, grid=grid, spacing=spacing, orientation=orientation), cache
-    )
+    taken = layout.channels_taken(channels)
+    names = tuple(layout.channels[number] for number in taken)
+    frame_of = partial(_frame, grid=grid, spacing=spacing, orientation=orientation, taken=taken)
+    report, frame = _look(layout, kept, frame_of, cache)
     _refuse_problems(report, leave_out, source)
     ignore = layout.labels.ignore if ignore is None else ignore
     labelling = labelling_of(target, _chosen_labels(report, kept, labels, ignore, source), ignore)
@@ -130,7 +137,7 @@ def prepare(
             progress(f"Preparing {case.id} ({number}/{len(kept)})")
             volume = cache.read(volume_key, *VOLUME)
             if volume is None:
-                volume = _resampled(*read_case(case, frame.orientation), frame.resolution)
+                volume = frame.resampled(*read_case(case, frame.orientation))
                 cache.write(volume_key, volume)
             targets = _targets(volume, labelling)
             if not grid:
@@ -139,11 +146,13 @@ def prepare(
         own = tuple(targets["spacing"].tolist())
         samples[case.id] = Sample(case.id, own, cache.path(volume_key), cache.path(target_key))
     described = [] if ignore is None else [f"label {ignore} is ignored"]
+    described += [f"channels {', '.join(names)}"] if len(layout.channels) > 1 else []
     content = "\n".join([*(f"{case} {report.content[case]}" for case in sorted(samples)), *described])
     declared = {case.id: case.group for case in kept if case.group}
     return Dataset(
         samples,
         group_cases(samples, declared, groups),
+        names,
         labelling,
         frame.orientation,
         frame.resolution,
@@ -153,15 +162,32 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Frame:
-    """What every case is turned and resampled to."""
+    """What every case is turned and resampled to, and the numbers of the channels that are taken of it."""
 
     orientation: str
     resolution: Resolution
+    taken: list[int]
 
     def key(self, digest: str, *more: Any) -> str:
         """Of what comes of a case with this digest of its content."""
         voxels = self.resolution.grid or {"spacing": self.resolution.spacing}
-        return key_of([digest, voxels, self.orientation, *more])
+        # What is kept of a first channel alone has the key that it had before there were several.
+        channels = [] if self.taken == [0] else [self.taken]
+        return key_of([digest, voxels, self.orientation, *channels, *more])
+
+    def resampled(self, images: Sequence[sitk.Image], labels: sitk.Image) -> dict[str, torch.Tensor]:
+        """What the cache keeps of a case's channels and labels, which are turned already."""
+        channels = normalised([images[number] for number in self.taken])
+        own = volumes.spacing_of(images[0])
+        grid = self.resolution.grid_of(tuple(channels.shape[1:]), own)
+        spacing = torch.tensor(own, dtype=torch.float64)
+        scale = torch.tensor(channels.shape[1:], dtype=torch.float64) / torch.tensor(grid, dtype=torch.float64)
+        return {
+            "image": preprocessing.resize_image(channels, grid).contiguous(),
+            "own_labels": torch.from_numpy(volumes.array_of(labels).astype(np.int32)),
+            "spacing": spacing * scale,
+            "own_spacing": spacing,
+        }
 
 
 def _frame(
@@ -169,12 +195,13 @@ def _frame(
     grid: Grid | None,
     spacing: Literal["median", "native"] | Spacing | None,
     orientation: str | None,
+    taken: list[int],
 ) -> _Frame:
     known = list(geometries)
     if orientation is None:
         orientation = volumes.slices_first(known) if known else volumes.AXIAL
     spacings = [volumes.turned(own, code, orientation) for own, code in known]
-    return _Frame(orientation, resolve(grid, spacing, spacings))
+    return _Frame(orientation, resolve(grid, spacing, spacings), taken)
 
 
 def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Case]:
@@ -228,10 +255,10 @@ def _look(
     frame = frame_of(geometry for case in kept if (geometry := _geometry(case)) is not None)
     wanted = {case.id for case in kept}
 
-    def use(case: Case, digest: str, image: sitk.Image, labels: sitk.Image) -> None:
+    def use(case: Case, digest: str, images: list[sitk.Image], labels: sitk.Image) -> None:
         if case.id in wanted:
-            turned = volumes.orient(image, frame.orientation), volumes.orient(labels, frame.orientation)
-            cache.write(frame.key(digest), _resampled(*turned, frame.resolution))
+            turned = [volumes.orient(image, frame.orientation) for image in images]
+            cache.write(frame.key(digest), frame.resampled(turned, volumes.orient(labels, frame.orientation)))
 
     return cache.report(layout, use), frame
 
@@ -244,19 +271,9 @@ def _geometry(case: Case) -> tuple[Sequence[float], str] | None:
         return None
 
 
-def _resampled(image: sitk.Image, labels: sitk.Image, resolution: Resolution) -> dict[str, torch.Tensor]:
-    array = volumes.array_of(image)
-    own = volumes.spacing_of(image)
-    grid = resolution.grid_of(array.shape, own)
-    spacing = torch.tensor(own, dtype=torch.float64)
-    scale = torch.tensor(array.shape, dtype=torch.float64) / torch.tensor(grid, dtype=torch.float64)
-    normal = torch.from_numpy(preprocessing.normalise(array))[None]
-    return {
-        "image": preprocessing.resize_image(normal, grid).contiguous(),
-        "own_labels": torch.from_numpy(volumes.array_of(labels).astype(np.int32)),
-        "spacing": spacing * scale,
-        "own_spacing": spacing,
-    }
+def normalised(images: Sequence[sitk.Image]) -> torch.Tensor:
+    """The channels of a case as (C, Z, Y, X) float32, each normalised by itself."""
+    return torch.stack([torch.from_numpy(preprocessing.normalise(volumes.array_of(image))) for image in images])
 
 
 def _targets(volume: dict[str, torch.Tensor], labelling: Labelling) -> dict[str, torch.Tensor]:

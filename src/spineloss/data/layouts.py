@@ -2,13 +2,14 @@
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from spineloss.data import volumes
 from spineloss.data.cases import Case, Layout, Problem
 from spineloss.data.guards import check_name, is_plain, shown
 from spineloss.data.manifest import read_manifest
-from spineloss.data.nnunet_layout import extra_mask, missing_mask, read_layout, two_files
+from spineloss.data.nnunet_layout import extra_mask, missing_mask, numbered, read_layout, two_files
 from spineloss.errors import UserError
 
 VERTEBRA = re.compile(r"([CTL])(\d+)$", re.IGNORECASE)
@@ -21,7 +22,9 @@ def find_cases(source: Path) -> Layout:
     Layouts, in the order they are looked for: a `.csv` manifest (columns case, image, mask, and group where a
     patient has several cases), nnU-Net raw (`imagesTr`, `labelsTr`), paired folders (`images`, `masks`),
     MyoSegmenTUM (`NN/vertebrae/WATER.dcm` with `L1.mha` ...), and the thesis's cervical one
-    (`NN/data_NN.nii.gz`, `NN/label_NN.nii.gz`).
+    (`NN/data_NN.nii.gz`, `NN/label_NN.nii.gz`). Channels are files of their own (nnU-Net's `_0000`, `_0001`; a
+    manifest's columns `image_T1`, `image_T2`; MyoSegmenTUM's WATER, FAT, PDFF) or lie in one: the volumes of a 4D
+    NIfTI file, the components of a .mha's voxels.
 
     Raises:
         UserError: nothing is there, or it is none of these layouts.
@@ -45,17 +48,23 @@ def find_cases(source: Path) -> Layout:
         raise UserError(f"{source} holds no case with an image and a mask{first}")
     _refuse_unsupported(layout)
     ordered = sorted(named, key=lambda case: _natural(case.id))
-    return Layout(layout.name, source, ordered, problems, layout.channels, layout.labels)
+    return replace(layout, cases=ordered, problems=problems, channels=_channels(layout.channels, ordered[0]))
+
+
+def _channels(known: tuple[str, ...], first: Case) -> tuple[str, ...]:
+    """The names of the channels; where the files of the first case hold several each, and they have no names."""
+    if len(known) > 1 or len(first.images) > 1:
+        return known
+    try:
+        inside = volumes.count_channels(first.images[0])
+    except UserError:  # which the check reports
+        return known
+    return known if inside == 1 else numbered(inside)
 
 
 def _refuse_unsupported(layout: Layout) -> None:
     """What `dataset.json` asks for and a study does not do: to pass over it would train on something else."""
-    source, channels, labels = layout.source, layout.channels, layout.labels
-    if len(channels) > 1:
-        raise UserError(
-            f"{source} has {len(channels)} image channels ({', '.join(channels)}), and a study takes one: "
-            "keep the files of one as _0000, and its name alone in dataset.json."
-        )
+    source, labels = layout.source, layout.labels
     if labels.regions:
         raise UserError(
             f"{source}: dataset.json names regions ({', '.join(labels.regions)}), which a study does not train: "
@@ -120,7 +129,10 @@ def _pair(name: str, source: Path, images: dict[str, list[Path]], masks: dict[st
 
 def _myosegmentum(source: Path) -> Layout:
     cases, problems = [], []
-    for folder in sorted(source.glob("*/vertebrae")):
+    folders = sorted(source.glob("*/vertebrae"))
+    beside = [name for name in ("FAT", "PDFF") if all((folder / f"{name}.dcm").exists() for folder in folders)]
+    channels = ("WATER", *beside)
+    for folder in folders:
         case = folder.parent.name
         image = folder / "WATER.dcm"
         masks = [
@@ -133,8 +145,9 @@ def _myosegmentum(source: Path) -> Layout:
         elif not masks:
             problems.append(missing_mask(case, image))
         else:
-            cases.append(Case(case, (image,), tuple(masks)))
-    return Layout("MyoSegmenTUM", source, cases, problems)
+            cases.append(Case(case, tuple(folder / f"{name}.dcm" for name in channels), tuple(masks)))
+    # The thesis trained on water images.
+    return Layout("MyoSegmenTUM", source, cases, problems, channels, usual=("WATER",))
 
 
 def _cervical(source: Path) -> Layout:

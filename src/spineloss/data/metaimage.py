@@ -60,21 +60,32 @@ def check(path: Path, *, voxels: bool = True) -> None:
     """Verify that ITK can read a header, and (if not told otherwise) that all voxels are there.
 
     Raises:
-        UserError: it is damaged, or no 3D volume of one channel.
+        UserError: it is damaged, or no volume.
     """
     start, fields = _read_header(path)
     sizes = _check_fields(path, fields)
     kind = fields["ElementType"].upper()
-    channels = int(fields.get("ElementNumberOfChannels", "1"))
-    if channels != 1 or kind.endswith("_ARRAY"):
-        raise refuse(path, f"its voxels have {channels} components (such as RGB)", "export one of them alone")
     if kind not in BYTES:
         raise refuse(path, f"its voxels are of the type {kind}", "export them as MET_SHORT or MET_FLOAT")
     wanted = BYTES[kind]
-    for size in sizes:
+    for size in (*sizes, _components(path, fields)):
         wanted *= size
     if voxels:
         _check_voxels(path, fields, start, wanted)
+
+
+def channels_of(path: Path) -> int:
+    """How many channels a file holds: components of its voxels, or volumes of a 4D one."""
+    _, fields = _read_header(path)
+    sizes = _check_fields(path, fields)
+    return _components(path, fields) * (sizes[3] if len(sizes) == 4 else 1)
+
+
+def _components(path: Path, fields: dict[str, str]) -> int:
+    components = _whole(path, fields, "ElementNumberOfChannels") if "ElementNumberOfChannels" in fields else 1
+    if not 1 <= components < 1000:
+        raise damaged(path, f"its header claims {components} components of a voxel")
+    return components
 
 
 def _read_header(path: Path) -> tuple[int, dict[str, str]]:
@@ -124,8 +135,6 @@ def _check_fields(path: Path, fields: dict[str, str]) -> list[int]:
         raise damaged(path, f"its header claims the size {sizes}")
     if axes < 3:
         raise refuse(path, f"it is {axes}D (its size is {sizes})", "stack its slices into a 3D volume")
-    if axes == 4 and sizes[3] != 1:
-        raise refuse(path, f"it holds several volumes or channels (its size is {sizes})", "split it into 3D files")
     if "ElementSpacing" not in fields and "ElementSize" not in fields:
         raise damaged(path, "its header does not say its spacing (ElementSpacing)")
     return sizes

@@ -38,7 +38,7 @@ def read_header(path: Path) -> Header:
     """The header alone, verified.
 
     Raises:
-        UserError: it is no header of a 3D volume of one channel, or contradicts itself.
+        UserError: it is no header of a volume of three axes or more, or contradicts itself.
     """
     check_file(path)
     if path.name.lower().endswith(".gz"):
@@ -94,8 +94,11 @@ def _check_shape(path: Path, header: Header) -> None:
         raise damaged(path, f"its header claims the size {sizes}")
     if axes < 3:
         raise refuse(path, f"it is {axes}D (its size is {sizes})", "stack its slices into a 3D volume")
-    if np.prod(sizes[3:], dtype=np.float64) > 1:
-        raise refuse(path, f"it holds several volumes or channels (its size is {sizes})", "split it into 3D files")
+
+
+def channels_of(header: Header) -> int:
+    """How many volumes lie one after another in a file of more than three axes; 1 in one of three."""
+    return int(np.prod(header["dim"][4 : int(header["dim"][0]) + 1], dtype=np.int64))
 
 
 def _check_voxels(path: Path, header: Header, dtype: np.dtype) -> None:
@@ -180,13 +183,14 @@ def _differ(sform: np.ndarray, qform: np.ndarray) -> bool:
 
 
 def read(path: Path) -> sitk.Image:
-    """Read a 3D volume of one channel, NaN and infinities included.
+    """Read a volume, NaN and infinities included; one of several channels as a 4D image.
 
     Raises:
         UserError: the file is damaged, no such volume, or its header contradicts itself.
     """
     header = read_header(path)
-    shape = tuple(int(size) for size in header["dim"][1:4])
+    channels = channels_of(header)
+    shape = (*(int(size) for size in header["dim"][1:4]), channels)
     dtype = header.get_data_dtype()
     offset = int(header["vox_offset"])
     wanted = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -196,9 +200,10 @@ def read(path: Path) -> sitk.Image:
         check_length(path, wanted, check_file(path))
         check_memory(path, wanted)
         content = path.read_bytes()
-    array = np.frombuffer(content, dtype, offset=offset).reshape(shape[::-1])
+    array = _scaled(path, header, np.frombuffer(content, dtype, offset=offset).reshape(shape[::-1]))
     affine = placement(path, header).affine
-    return place(sitk.GetImageFromArray(_scaled(path, header, array)), affine)
+    placed = [place(sitk.GetImageFromArray(channel), affine) for channel in array]
+    return placed[0] if channels == 1 else sitk.JoinSeries(placed)
 
 
 def _scaled(path: Path, header: Header, array: np.ndarray) -> np.ndarray:

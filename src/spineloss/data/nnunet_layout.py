@@ -34,13 +34,13 @@ def read_layout(source: Path) -> Layout:
     description = read_description(source / "dataset.json")
     images = _images(source, description)
     masks = _files(source / "labelsTr", description)
-    channels = description.channels or tuple(
-        f"channel {n}" for n in range(max(map(len, images.values()), default=1))
-    )
+    channels = description.channels or numbered(max(map(len, images.values()), default=1))
     cases, problems = [], []
     for case, parts in images.items():
         numbers = sorted(parts)
-        if numbers != list(range(len(channels))):
+        # The Decathlon's files hold all channels of a case, and have no number.
+        in_one = numbers == [0] and not CHANNEL.match(volumes.stem_of(parts[0][0]))
+        if numbers != list(range(len(channels))) and not in_one:
             problems.append(_wrong_channels(case, source, parts, channels))
         elif any(len(paths) > 1 for paths in parts.values()):
             problems.append(two_files(case, next(paths for paths in parts.values() if len(paths) > 1)))
@@ -52,6 +52,11 @@ def read_layout(source: Path) -> Layout:
             cases.append(Case(case, tuple(parts[n][0] for n in numbers), ((masks[case][0], None),)))
     problems += [extra_mask(case, paths[0]) for case, paths in masks.items() if case not in images]
     return Layout(NAME, source, cases, problems, channels, description.labels)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of channels that have none."""
+    return tuple(f"channel {number}" for number in range(count))
 
 
 def two_files(case: str, paths: list[Path]) -> Problem:

@@ -79,9 +79,21 @@ def read(path: Path) -> sitk.Image:
     Raises:
         UserError: the file is missing, damaged, or not a 3D volume of one channel.
     """
+    channels = read_channels(path)
+    if len(channels) > 1:
+        raise refuse(path, f"it holds {len(channels)} channels or volumes", "export one of them alone")
+    return channels[0]
+
+
+def read_channels(path: Path) -> list[sitk.Image]:
+    """Read a file as `read`, each channel as a volume: those of a 4D NIfTI file, components of a .mha's voxels.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds no 3D volumes.
+    """
     try:
         with _quiet:
-            return check_image(_read(path), shown(path))
+            return channels_of(_read(path), shown(path))
     except MemoryError as error:
         raise refuse(path, "it does not fit into memory", "crop it or use a larger machine") from error
     except RuntimeError as error:
@@ -105,6 +117,17 @@ def _read(path: Path) -> sitk.Image:
     raise refuse(path, "it is no volume by its name", f"convert it to one of {', '.join(SUFFIXES)}")
 
 
+def count_channels(path: Path) -> int:
+    """How many channels a file holds, from its header alone.
+
+    Raises:
+        UserError: the header cannot be read.
+    """
+    if nifti.is_nifti(path):
+        return nifti.channels_of(nifti.read_header(path))
+    return metaimage.channels_of(path) if suffix_of(path) in (".mha", ".mhd") else 1
+
+
 def geometry(path: Path) -> tuple[tuple[float, float, float], str]:
     """Spacing in mm as (z, y, x) and orientation of a volume, from its headers alone where they tell.
 
@@ -113,7 +136,7 @@ def geometry(path: Path) -> tuple[tuple[float, float, float], str]:
     """
     try:
         with _quiet:
-            image = check_image(_from_headers(path), shown(path))
+            image = channels_of(_from_headers(path), shown(path))[0]
     except RuntimeError as error:
         raise damaged(path, f"its reader reports: {_itk_reason(error)}") from error
     return spacing_of(image), orientation_of(image)
@@ -192,31 +215,31 @@ def _itk_reason(error: RuntimeError) -> str:
     return lines[-1].split("): ", 1)[-1][:200] if lines else "no reason"
 
 
-def check_image(image: sitk.Image, name: str) -> sitk.Image:
-    """An image as a 3D volume of real numbers on a rectangular grid; a single volume of a 4D one is taken.
+def channels_of(image: sitk.Image, name: str) -> list[sitk.Image]:
+    """The channels of an image as 3D volumes of real numbers on a rectangular grid.
+
+    They are the components of its voxels, or the volumes of a 4D image.
 
     Args:
         image: in memory, from whatever reader.
         name: of it, for the message.
 
     Raises:
-        UserError: it is no such volume.
+        UserError: it is no such image.
     """
     path, size = Path(name), list(image.GetSize())
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        parts = image.GetNumberOfComponentsPerPixel()
-        raise refuse(path, f"its voxels have {parts} components (such as RGB)", "export one of them alone")
     if "complex" in image.GetPixelIDTypeAsString() or "label" in image.GetPixelIDTypeAsString():
         raise refuse(path, f"its voxels are of the type {image.GetPixelIDTypeAsString()}", "export real numbers")
     if min(size) < 1:
         raise refuse(path, f"it has no voxels (its size is {size})", "export it again")
-    if len(size) == 4 and size[3] == 1:
-        image = image[:, :, :, 0]
-    elif len(size) != 3:
-        kind = "it is 2D" if len(size) == 2 else "it holds several volumes or channels"
+    if len(size) not in (3, 4):
         remedy = "stack its slices into a 3D volume" if len(size) == 2 else "split it into 3D files"
-        raise refuse(path, f"{kind} (its size is {size})", remedy)
-    return _rectangular(image, path)
+        raise refuse(path, f"it is {len(size)}D (its size is {size})", remedy)
+    parts = image.GetNumberOfComponentsPerPixel()
+    spatial = [image] if len(size) == 3 else [image[:, :, :, number] for number in range(size[3])]
+    if parts > 1:
+        spatial = [sitk.VectorIndexSelectionCast(each, part) for each in spatial for part in range(parts)]
+    return [_rectangular(each, path) for each in spatial]
 
 
 def _rectangular(image: sitk.Image, path: Path) -> sitk.Image:

@@ -11,9 +11,10 @@ import torch
 
 from spineloss.data import volumes
 from spineloss.data.cache import Cache
-from spineloss.data.cases import read_case
+from spineloss.data.cases import Case, Layout, read_case
 from spineloss.data.dataset import Dataset
 from spineloss.data.layouts import find_cases
+from spineloss.errors import UserError
 from spineloss.report.content import Content
 from spineloss.results.run_folder import Run
 from spineloss.study.prediction import Predictor
@@ -22,10 +23,14 @@ from spineloss.study.preparation import prepare_again
 
 @dataclass(frozen=True)
 class Scan:
-    """A case on its own grid: (Z, Y, X) intensities and foreground, the slices first, and the spacing in mm."""
+    """A case on its own grid: (Z, Y, X) intensities and foreground, the slices first, and the spacing in mm.
+
+    `image` is the one of its channels that is shown, and `intensities` are of.
+    """
 
     case: str
     image: sitk.Image
+    channels: list[sitk.Image]
     intensities: np.ndarray
     truth: np.ndarray
     spacing: tuple[float, float, float]
@@ -42,29 +47,42 @@ class Gallery:
     Args:
         content: of the study.
         progress: receives a line about what is being done.
+        channel: of the images, that is shown; the first by default.
 
     Raises:
-        UserError: the data is no longer there, has problems, or is other data.
+        UserError: the data is no longer there, has problems, or is other data; or it has no such channel.
     """
 
-    def __init__(self, content: Content, progress: Callable[[str], None]) -> None:
+    def __init__(self, content: Content, progress: Callable[[str], None], channel: str | None = None) -> None:
         self.content = content
         self.data: Dataset = prepare_again(content.study, content.folder, progress)
+        if channel not in (None, *self.data.channels):
+            raise UserError(
+                f"{content.folder} has no channel {channel!r}: choose {', '.join(self.data.channels)}."
+            )
+        self.shown = 0 if channel is None else self.data.channels.index(channel)
         self._scans: dict[str, Scan] = {}
         self._predictors: dict[tuple[str, int], Predictor] = {}
         self._masks: dict[tuple[str, str], np.ndarray] = {}
 
     @cached_property
-    def _files(self) -> dict[str, object]:
-        return {case.id: case for case in find_cases(self.content.study.data).cases}
+    def _layout(self) -> Layout:
+        return find_cases(self.content.study.data)
+
+    @cached_property
+    def _files(self) -> dict[str, Case]:
+        return {case.id: case for case in self._layout.cases}
 
     def scan(self, case: str) -> Scan:
         """A case as it came, turned like the rest of the data."""
         if case not in self._scans:
-            image, _ = read_case(self._files[case], self.data.orientation)
+            images, _ = read_case(self._files[case], self.data.orientation)
+            channels = [images[number] for number in self._layout.channels_taken(self.data.channels)]
+            image = channels[self.shown]
             self._scans[case] = Scan(
                 case,
                 image,
+                channels,
                 volumes.array_of(image).astype(np.float32),
                 self.data.labelling.masks(self.data.samples[case].own_target()).any(0).numpy(),
                 volumes.spacing_of(image),
@@ -75,7 +93,7 @@ class Gallery:
         """Case -> each of the study's labels -> its share of the foreground."""
         labels, ignore = self.content.study.labels, self.data.labelling.ignore
         shares = {}
-        for row in Cache().report(find_cases(self.content.study.data)).rows:
+        for row in Cache().report(self._layout).rows:
             voxels = {
                 label: count
                 for label, count in row.voxels.items()
@@ -91,7 +109,7 @@ class Gallery:
             fold = next(number for number, cases in enumerate(self.content.folds) if case in cases)
             if (method, fold) not in self._predictors:
                 self._predictors[method, fold] = Predictor([Run.of(self.content.folder, method, fold)])
-            probabilities = self._predictors[method, fold].probabilities(self.scan(case).image)
+            probabilities = self._predictors[method, fold].probabilities(self.scan(case).channels)
             predicted = self.data.labelling.decide(probabilities).any(0)
             counted = self.data.labelling.counted(self.data.samples[case].own_target())
             self._masks[method, case] = (predicted if counted is None else predicted & counted[0]).numpy()

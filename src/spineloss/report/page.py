@@ -62,6 +62,7 @@ def write_report(
     figures: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
     case: str | None = None,
+    channel: str | None = None,
 ) -> None:
     """Write the report of a study.
 
@@ -71,13 +72,14 @@ def write_report(
         figures: a folder for the figures alone, as SVG and PNG; none by default.
         progress: receives a line about what is being done.
         case: of the 3D view; if none, the median case of the method compared with.
+        channel: of the images, that the pictures show; the first by default.
 
     Raises:
-        UserError: a file cannot be written, or there is no such case.
+        UserError: a file cannot be written, or there is no such case or channel.
     """
     if case not in (None, *content.cases):
         raise UserError(f"{content.folder} has no case {case!r}; it has {', '.join(content.cases)}.")
-    volumes = _volumes(content, progress, case)
+    volumes = _volumes(content, progress, case, channel)
     drawn = _figures(content) | volumes.figures
     progress(f"Writing {output}")
     settings = {"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
@@ -135,9 +137,9 @@ def _distributed(content: Content) -> list[str]:
     return list(dict.fromkeys([*content.metrics, *DISTRIBUTIONS]))
 
 
-def _volumes(content: Content, progress: Callable[[str], None], case: str | None) -> Volumes:
+def _volumes(content: Content, progress: Callable[[str], None], case: str | None, channel: str | None) -> Volumes:
     try:
-        gallery = Gallery(content, progress)
+        gallery = Gallery(content, progress, channel)
     except UserError as error:
         return Volumes(missing=str(error))
     scans = [gallery.scan(case) for case in gallery.data.samples]
@@ -166,7 +168,7 @@ def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
         sample = gallery.data.samples[case]
         target = gallery.data.labelling.masks(sample.target).any(0).numpy()
         where = int(target.sum(axis=(1, 2)).argmax())
-        truth, image, spacing = target[where], sample.image[0, where].numpy(), sample.spacing[1:]
+        truth, image, spacing = target[where], sample.image[gallery.shown, where].numpy(), sample.spacing[1:]
     rows = {
         method: {
             epoch: slices.overlay(image, truth, picture.numpy(), spacing, THUMBNAIL)
@@ -237,7 +239,7 @@ def _augmented(content: Content, gallery: Gallery) -> dict[str, Image]:
         images[f"MixUp, {100 * share:.0f} % of it, probability {augment.mixup:g}"] = mixed
     where = widest_slice(labelling.masks(target))
     return {
-        caption: slices.plain(picture[0, where].numpy(), sample.spacing[1:], PICTURE)
+        caption: slices.plain(picture[gallery.shown, where].numpy(), sample.spacing[1:], PICTURE)
         for caption, picture in images.items()
     }
 

@@ -75,6 +75,7 @@ class DoneRecord(TypedDict):
     specification: dict[str, Any]
     channels: list[str]
     labelling: NotRequired[dict[str, Any]]
+    images: NotRequired[list[str]]
     orientation: str
     started: float
     timing: Timing

@@ -78,7 +78,14 @@ class Budget:
             return (make() for make in made)
 
         return Training(
-            networks.build("unet", self.width, MERGED.outputs, self.grid, seed_of(*key, "weights")),
+            networks.build(
+                "unet",
+                self.width,
+                MERGED.outputs,
+                self.grid,
+                seed_of(*key, "weights"),
+                inputs=len(training[0].image),
+            ),
             loss,
             TrainingSettings(self.epochs, self.learning_rate, self.epochs, None, key),
             batches=batches,

@@ -13,14 +13,20 @@ from torch import nn
 
 from spineloss import networks
 from spineloss.data import volumes
+from spineloss.data.cases import Case
+from spineloss.data.check import geometry_difference
+from spineloss.data.dataset import normalised
 from spineloss.data.labelling import Labelling, labelling_of
-from spineloss.data.preprocessing import Grid, normalise, resize_image
+from spineloss.data.preprocessing import Grid, resize_image
 from spineloss.data.resolution import Resolution
+from spineloss.data.unsegmented import unsegmented_cases
 from spineloss.errors import UserError
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.table import summarise
 from spineloss.training.inference import infer
+
+Volume = sitk.Image | Path | str
 
 
 class Predictor:
@@ -45,44 +51,72 @@ class Predictor:
         self.patch: Grid | None = patch
         self.orientation: str = record["orientation"]
         self.labelling = _labelling(record)
+        self.channels: list[str] = record.get("images", ["image"])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.networks = [self._load(run, settings) for run in runs]
 
     def _load(self, run: Run, settings: dict) -> nn.Module:
-        size = self.patch or self.resolution.grid
-        trained = networks.build(settings["network"], settings["width"], self.labelling.outputs, size, seed=0)
+        trained = networks.build(
+            settings["network"],
+            settings["width"],
+            self.labelling.outputs,
+            self.patch or self.resolution.grid,
+            seed=0,
+            inputs=len(self.channels),
+        )
         try:
             trained.load_state_dict(run.network())
         except RuntimeError as error:
             raise UserError(f"{run.folder} has the network of other settings: train the run again.") from error
         return trained.to(self.device).eval()
 
-    def probabilities(self, image: sitk.Image) -> torch.Tensor:
-        """Probabilities (outputs, Z, Y, X) of an image in the study's orientation, on the image's own grid."""
-        array = volumes.array_of(image)
-        grid = self.resolution.grid_of(array.shape, volumes.spacing_of(image))
-        resampled = resize_image(torch.from_numpy(normalise(array))[None], grid)
+    def probabilities(self, channels: Sequence[sitk.Image]) -> torch.Tensor:
+        """Probabilities (outputs, Z, Y, X) of a case's channels in the study's orientation, on their own grid."""
+        image = normalised(channels)
+        shape = tuple(image.shape[1:])
+        resampled = resize_image(image, self.resolution.grid_of(shape, volumes.spacing_of(channels[0])))
         total = torch.zeros(())
         for trained in self.networks:
             total = total + infer(trained, resampled, self.labelling, self.patch, self.device)
-        return resize_image(total / len(self.networks), array.shape)
+        return resize_image(total / len(self.networks), shape)
 
-    def mask(self, image: sitk.Image | Path | str) -> sitk.Image:
-        """The label map of an image, in the image's own geometry; merged labels are 1.
+    def mask(self, image: Volume | Sequence[Volume]) -> sitk.Image:
+        """The label map of a case, in the image's own geometry; merged labels are 1.
 
         Args:
-            image: a path, whose file is verified as it is read; or an image in memory.
+            image: a path, whose file is verified as it is read; or an image in memory. Of several channels a
+                sequence of them, in the order of `channels`, or one that holds all.
 
         Raises:
-            UserError: it is no 3D volume of one channel, or has NaN or infinite voxels.
+            UserError: it is no 3D volume, has NaN or infinite voxels, other channels than the networks take, or
+                channels that lie differently.
         """
-        name = "The image" if isinstance(image, sitk.Image) else str(image)
-        image = volumes.check_image(image, name) if isinstance(image, sitk.Image) else volumes.read(Path(image))
-        volumes.refuse_not_finite(volumes.array_of(image), name)
-        oriented = volumes.orient(image, self.orientation)
+        given = list(image) if isinstance(image, list | tuple) else [image]
+        images = [(_name(one), channel) for one in given for channel in _channels(one)]
+        first_name, first = images[0]
+        if len(images) != len(self.channels):
+            raise UserError(
+                f"{first_name} has {len(images)} channel(s), and the networks take {len(self.channels)} "
+                f"({', '.join(self.channels)}): give those, in this order."
+            )
+        for name, channel in images:
+            volumes.refuse_not_finite(volumes.array_of(channel), name)
+            if (difference := geometry_difference(first, channel)) is not None:
+                raise UserError(f"{name} has another {difference} than {first_name}: resample it onto that.")
+        oriented = [volumes.orient(channel, self.orientation) for _, channel in images]
         mask = sitk.GetImageFromArray(self.labelling.label_map(self.probabilities(oriented)))
-        mask.CopyInformation(oriented)
-        return volumes.restore(mask, image)
+        mask.CopyInformation(oriented[0])
+        return volumes.restore(mask, first)
+
+
+def _name(image: Volume) -> str:
+    return "The image" if isinstance(image, sitk.Image) else str(image)
+
+
+def _channels(image: Volume) -> list[sitk.Image]:
+    if isinstance(image, sitk.Image):
+        return volumes.channels_of(image, _name(image))
+    return volumes.read_channels(Path(image))
 
 
 def _labelling(record: dict) -> Labelling:
@@ -148,33 +182,34 @@ def _best(records: Sequence) -> str:
 
 
 def predict(predictor: Predictor, inputs: Sequence[Path], output: Path) -> Iterator[Prediction | Failure]:
-    """Write the mask of each input, yielding as each is done; of several, one that fails does not stop the others.
+    """Write the mask of each case, yielding as each is done; of several, one that fails does not stop the others.
 
     Args:
         predictor: the trained networks.
-        inputs: volume files, DICOM series folders, or folders of volumes.
+        inputs: volume files, DICOM series folders, or folders of volumes; see `unsegmented_cases`.
         output: a folder; or a file's name when there is one input.
 
     Raises:
         UserError: the one input cannot be read, or a mask would overwrite its input.
     """
-    sources = [volume for given in inputs for volume in volumes.find(given)]
-    targets = _targets(sources, output)
-    for source, target in zip(sources, targets, strict=True):
+    cases = unsegmented_cases(inputs, predictor.channels)
+    targets = _targets(cases, output)
+    for case, target in zip(cases, targets, strict=True):
         try:
-            yield _predict_one(predictor, source, target)
+            yield _predict_one(predictor, case, target)
         except UserError as error:
-            if len(sources) == 1:
+            if len(cases) == 1:
                 raise
-            yield Failure(source, str(error))
+            yield Failure(case.images[0], str(error))
 
 
-def _targets(sources: Sequence[Path], output: Path) -> list[Path]:
-    single = len(sources) == 1 and volumes.suffix_of(output) is not None and not output.is_dir()
+def _targets(cases: Sequence[Case], output: Path) -> list[Path]:
+    single = len(cases) == 1 and volumes.suffix_of(output) is not None and not output.is_dir()
     targets: dict[Path, Path] = {}
-    for source in sources:
-        target = output if single else output / _mask_name(source)
-        if os.path.realpath(target) == os.path.realpath(source):
+    for case in cases:
+        source = case.images[0]
+        target = output if single else output / _mask_name(case)
+        if os.path.realpath(target) in map(os.path.realpath, case.images):
             raise UserError(f"{target} would overwrite the input: choose another output folder.")
         if target in targets:
             raise UserError(
@@ -185,15 +220,16 @@ def _targets(sources: Sequence[Path], output: Path) -> list[Path]:
     return list(targets)
 
 
-def _predict_one(predictor: Predictor, source: Path, target: Path) -> Prediction:
-    start = time.perf_counter()
-    mask = predictor.mask(source)
+def _predict_one(predictor: Predictor, case: Case, target: Path) -> Prediction:
+    start, source = time.perf_counter(), case.images[0]
+    mask = predictor.mask(case.images)
     volumes.write_mask(mask, source, target)
     voxels = int(np.count_nonzero(volumes.array_of(mask)))
-    return Prediction(source, target, time.perf_counter() - start, voxels, tuple(volumes.remarks(source)))
+    remarks = tuple(remark for image in case.images for remark in volumes.remarks(image))
+    return Prediction(source, target, time.perf_counter() - start, voxels, remarks)
 
 
-def _mask_name(source: Path) -> str:
-    suffix = volumes.suffix_of(source)
+def _mask_name(case: Case) -> str:
+    suffix = volumes.suffix_of(case.images[0])
     # A mask is no DICOM image: the geometry of one goes into .mha.
-    return volumes.stem_of(source) + (suffix if suffix in volumes.WRITABLE else ".mha")
+    return case.id + (suffix if suffix in volumes.WRITABLE else ".mha")

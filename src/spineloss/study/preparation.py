@@ -32,6 +32,7 @@ def prepare_study(
         spacing=study.spacing,
         labels=study.labels,
         target=study.target,
+        channels=None if study.channels == "auto" else study.channels,
         ignore=study.ignore,
         leave_out=study.leave_out,
         groups=study.groups,

@@ -76,6 +76,8 @@ class Study(Settings):
     """The `split.json` of a search: every fold validates on its held-out cases and trains on the others."""
     groups: str = "auto"
     """Finds the patient in a case id: a regular expression, or `auto`. No fold splits a patient."""
+    channels: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
+    """The channels of the images by name, in the network's order; `auto`: all, of MyoSegmenTUM WATER alone."""
     labels: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
     """The labels that are segmented."""
     target: Kind = "merged"

@@ -144,6 +144,7 @@ class Workshop:
             "specification": self.study.training(),
             "channels": self.data.labelling.names,
             "labelling": self.data.labelling.plain(),
+            "images": list(self.data.channels),
             "orientation": self.data.orientation,
             "spacing": self.data.resolution.spacing,
             "versions": _versions(),
@@ -227,7 +228,14 @@ class Workshop:
         # Of each run its own: float16 adapts its scale as it goes.
         precision = Precision.mixed(best_device())
         return Training(
-            networks.build(study.network, study.width, labelling.outputs, study.input, seed_of(*key, "weights")),
+            networks.build(
+                study.network,
+                study.width,
+                labelling.outputs,
+                study.input,
+                seed_of(*key, "weights"),
+                inputs=len(self.data.channels),
+            ),
             found.loss,
             # Of a candidate only the last epoch is scored.
             TrainingSettings(
