@@ -23,7 +23,9 @@ def normalise(image: np.ndarray) -> np.ndarray:
     """
     scaled = rescale(image)
     spread = scaled.std()
-    return ((scaled - scaled.mean()) / (spread if spread > 0 else 1.0)).astype(np.float32)
+    scaled -= scaled.mean()
+    scaled /= spread if spread > 0 else 1.0
+    return scaled.astype(np.float32)
 
 
 def rescale(image: np.ndarray) -> np.ndarray:
@@ -31,7 +33,10 @@ def rescale(image: np.ndarray) -> np.ndarray:
     low, high = np.percentile(image, [0.5, 99.5])
     if high <= low:
         low, high = float(image.min()), float(image.max())
-    return (np.clip(image, low, high).astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
+    scaled = np.clip(image, low, high).astype(np.float64, copy=False)
+    scaled -= low
+    scaled /= max(high - low, np.finfo(np.float64).tiny)
+    return scaled
 
 
 def resize_image(image: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -75,9 +75,10 @@ class Predictor:
         image = normalised(channels)
         shape = tuple(image.shape[1:])
         resampled = resize_image(image, self.resolution.grid_of(shape, volumes.spacing_of(channels[0])))
-        total = torch.zeros(())
-        for trained in self.networks:
-            total = total + infer(trained, resampled, self.labelling, self.patch, self.device)
+        found = (infer(each, resampled, self.labelling, self.patch, self.device) for each in self.networks)
+        total = next(found)
+        for each in found:
+            total += each
         return resize_image(total / len(self.networks), shape)
 
     def mask(self, image: Volume | Sequence[Volume]) -> sitk.Image:

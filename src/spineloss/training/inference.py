@@ -7,6 +7,7 @@ from torch import nn
 from spineloss.data.labelling import Labelling
 from spineloss.data.preprocessing import Grid
 
+SLICES = 16  # that become probabilities at a time
 OVERLAP = 0.5  # of neighbouring windows along each axis, as in nnU-Net
 
 
@@ -44,4 +45,6 @@ def infer(
         sw_device=device,
         device=torch.device("cpu"),
     )
-    return labelling.probabilities(logits)[0]
+    for slices in logits.split(SLICES, dim=2):
+        slices.copy_(labelling.probabilities(slices))  # in place: a second volume of all outputs can be gigabytes
+    return logits[0]
