@@ -70,8 +70,8 @@ def epoch(data: Path, way: dict, cache: Path, held: bool) -> None:
         "labelling": found.labelling,
         "key": (21, 0, 1),
     }
-    for _ in training_batches(samples, patch=study.patch, **options):
-        pass
+    for make in training_batches(samples, patch=study.patch, **options):
+        make()
     del tensors
 
 
