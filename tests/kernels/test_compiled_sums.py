@@ -8,6 +8,7 @@ from spineloss.kernels import native, passes
 from spineloss.kernels.columns import CROSS_ENTROPY, KINDS, Column
 from spineloss.kernels.compiled_sums import compiled_sums
 from spineloss.kernels.plain_sums import ALWAYS, plain_sums
+from spineloss.kernels.surprises import surprises
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 
 FOCAL = (CROSS_ENTROPY, *(Column("entropy", gamma) for gamma in (0.5, 1.45, 2.0)))
@@ -249,3 +250,19 @@ def test_weighted_sums_equal_plain_operations_in_double(activation, kind):
     expected, expected_slope = both(sums, logits.double(), wide, weights.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(slope.double(), expected_slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "soft"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_surprise_of_each_voxel_is_that_of_plain_operations(activation, kind):
+    logits, labels = example()
+    labels = labels % 5
+    labels[:, :, 3:9] = 255
+    mask = torch.rand((2, 1, *labels.shape[1:]), generator=torch.Generator().manual_seed(2)) < 0.7
+    soft = torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)).softmax(1)
+    target = {"labels": labels, "one-hot": one_hot(labels, 5), "soft": soft}[kind]
+    logits[:, :, :, 3:9] = torch.nan if kind == "labels" else 0.0
+    for some in (None, mask):
+        found = surprises(logits, target, some, activation=activation, ignore=255)
+        expected = surprises(logits.double(), target, some, activation=activation, ignore=255)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)

@@ -19,6 +19,7 @@ POINTER, LONG, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 ARGUMENTS = {
     "spineloss_sums": [POINTER, LONG, LONG, LONG, POINTER],
     "spineloss_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
+    "spineloss_surprises": [POINTER, LONG, LONG, LONG, POINTER],
     "spineloss_weighted_sums": [POINTER, LONG, LONG, LONG, POINTER],
     "spineloss_weighted_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
     "spineloss_distance_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER],

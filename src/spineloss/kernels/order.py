@@ -7,27 +7,24 @@ from spineloss.kernels.native import is_traced, readable
 
 
 def largest(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Which of a row's values are among its largest, of equal ones the first.
+    """Where the largest values of a row are, of equal ones the first; in the order of the row.
 
     Args:
         values: (M,), at least 0, or below where one does not count.
         share: of those that count, in (0, 1]; one of them at least.
 
-    Returns:
-        (M,) booleans.
-
     >>> largest(torch.tensor([3.0, 1.0, -1.0, 3.0, 2.0]), 0.5).tolist()
-    [True, False, False, True, False]
+    [0, 3]
     """
-    counted = int((values >= 0).sum())
+    counted = len(values) - int((values < 0).sum())
     if not counted:
-        return torch.zeros_like(values, dtype=torch.bool)
+        return torch.zeros(0, dtype=torch.int64, device=values.device)
     number = max(1, int(counted * share))
     least = _ranked(values, number)
-    chosen = ~(values <= least)  # NaN, too: a loss of NaN must not hide
-    missing = number - int(chosen.sum())
-    if missing > 0:
-        chosen[(values == least).nonzero()[:missing, 0]] = True
+    chosen = (~(values <= least)).nonzero()[:, 0]  # NaN, too: a loss of NaN must not hide
+    if len(chosen) < number:
+        equal = (values == least).nonzero()[: number - len(chosen), 0]
+        chosen = torch.cat([chosen, equal]).sort().values
     return chosen
 
 

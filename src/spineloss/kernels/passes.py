@@ -125,6 +125,16 @@ class Pass:
         # Added in the order of the chunks: the same digits for any number of threads.
         return partial.unflatten(0, (len(self._logits), -1)).sum(1).float()
 
+    def each_voxel(self, function: str, channels: int) -> torch.Tensor:
+        """A number of each voxel: (N, channels, voxels) float32."""
+        found = torch.empty(len(self._logits), channels, self._batch.voxels)
+
+        def fill(*chunk: int) -> None:
+            getattr(native.library(), function)(ctypes.byref(self._batch), *chunk, found.data_ptr())
+
+        native.in_threads(fill, *zip(*self._chunks, strict=True))
+        return found
+
     def gradient(self, function: str, weights: torch.Tensor) -> torch.Tensor:
         """The gradient of the sums, weighted by (N, C, columns), with respect to the logits, in their type."""
         weights = weights.float().contiguous()

@@ -1,17 +1,18 @@
 """The inputs of a loss and what is derived from them, each computed at most once; nothing of any one loss."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit, signed_distance_maps
 from spineloss.kernels.edges import edge_voxels
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
+from spineloss.kernels.surprises import surprises
 from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 from spineloss.kernels.world_sum import world_sum
@@ -147,17 +148,31 @@ class Inputs:
         (N, C, *spatial); of exclusive classes (N, 1, *spatial).
         """
         self._check_range()
-        logits = self.seen_logits.detach().to(self.wide)
-        if self.convention.activation == "sigmoid":
-            found = functional.binary_cross_entropy_with_logits(logits, self.truth, reduction="none")
-        elif self.target.ndim == logits.ndim:
-            found = -(self.truth * logits.log_softmax(1)).sum(1, keepdim=True)
+        ignore, activation = self.convention.ignore, self.convention.activation
+        return surprises(self.logits, self.target, self.mask, activation=activation, ignore=ignore)
+
+    def at_places(self, places: Sequence[torch.Tensor], columns: tuple[Column, ...] = ()) -> "Inputs":
+        """What there is of these voxels alone, in a row: they are all that counts.
+
+        Args:
+            places: of voxels in each sample and channel, or of all channels in each sample, one after the other.
+            columns: that will be asked for.
+        """
+        lengths = torch.tensor([len(each) for each in places]).view(len(self.logits), -1, 1)
+        where = pad_sequence(list(places), batch_first=True).view(*lengths.shape[:2], -1)
+        where = where.to(self.logits.device)
+        every = where.expand(*self.logits.shape[:2], -1)
+        if self.target.ndim == self.logits.ndim:
+            target = self.target.flatten(2).gather(2, every)
+        elif where.shape[1] == 1:
+            target = self.target.flatten(1).gather(1, where[:, 0])
         else:
-            labels = self.target[:, None]
-            labels = (labels if self.counted is None else torch.where(self.counted, labels, 0)).long()
-            found = logits.logsumexp(1, keepdim=True) - logits.gather(1, labels)
-        found = found.clamp(min=0)
-        return found if self.counted is None else torch.where(self.counted, found, -1.0)
+            target = volumes_of(self.target, self.logits.to(self.wide)).flatten(2).gather(2, every)
+        mask = None
+        if int(lengths.min()) < where.shape[2]:
+            mask = torch.arange(where.shape[2], device=where.device) < lengths.to(where.device)
+        logits = self.logits.flatten(2).gather(2, every)
+        return replace(self, logits=logits, target=target, mask=mask, columns=columns, target_maps={})
 
     @cached_property
     def edge_voxels(self) -> torch.Tensor:

@@ -4,7 +4,6 @@ An order is no sum: these need more than the one pass over the voxels that other
 """
 
 from abc import abstractmethod
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -63,10 +62,14 @@ class TopK(CrossEntropy):
         return values
 
     def _hardest(self, inputs: Inputs) -> Inputs:
-        """The same inputs, of which nothing counts but the hardest voxels."""
+        """The hardest voxels of the inputs."""
         ranked = _rows(inputs.surprises, self.over)
-        chosen = torch.stack([torch.stack([largest(row, self.k / 100) for row in each]) for each in ranked])
-        return replace(inputs, mask=_unrowed(chosen, inputs.surprises), columns=(CROSS_ENTROPY,))
+        chosen = [largest(row, self.k / 100) for row in ranked.flatten(0, 1)]
+        if len(ranked) < len(inputs.logits):
+            voxels = inputs.logits[0, 0].numel()
+            starts = range(0, ranked.shape[2], voxels)
+            chosen = [row[(row >= start) & (row < start + voxels)] - start for start in starts for row in chosen]
+        return inputs.at_places(chosen, (CROSS_ENTROPY,))
 
 
 class RankedJaccard(Loss):

@@ -91,6 +91,12 @@ INLINE vec slope_of_sigmoid(vec x, vec y, int depth, const batch *b, const float
     return slope;
 }
 
+/* The cross-entropy of a voxel. */
+INLINE vec sigmoid_entropy(const tile *t, int c, int at) {
+    vec x = load(t->logits + c * t->stride + at);
+    return entropy_of(x, target_of(t, t->labelled, c, at), tail_of(x));
+}
+
 static int is_hard(const tile *t, int c) {
     bits soft = {0};
     for (int at = 0; at < t->voxels; at += LANES) {

@@ -146,6 +146,17 @@ INLINE vec slope_of_other(const tile *t, const batch *b, const float *weight, ve
     return slope;
 }
 
+/* The cross-entropy of a voxel. */
+INLINE vec softmax_entropy(const softmax *s, const tile *t, int at) {
+    if (t->labelled) return load(s->entropy + at);
+    vec sum = splat(0.0f);
+    for (int c = 0; c < t->classes; c++) {
+        vec y = load(t->target + c * t->target_stride + at);
+        sum += keep(y != 0.0f, y * class_surprise(s, t, softmax_probability(s, t, c, at), c, at).entropy);
+    }
+    return sum;
+}
+
 /* What is needed of all classes for the gradient: `total` and `at_label`. */
 static void open_labelled_slopes(softmax *s, const tile *t, const batch *b, const float *weights) {
     for (int at = 0; at < t->voxels; at += LANES) {

@@ -45,3 +45,24 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
         }
     }
 }
+
+/* The cross-entropy of voxels `first` to `last` of a sample, -1 where one does not count, into `out`: (N, classes, voxels),
+   or (N, 1, voxels) where the classes are exclusive. */
+void KERNEL(spineloss_surprises)(const batch *b, int64_t sample, int64_t first, int64_t last, float *out) {
+    tile t;
+    softmax s;
+    for (int64_t at = first; at < last; at += tile_size(b)) {
+        open_tile(&t, b, sample, at, last);
+        if (b->softmax) open_softmax(&s, &t, b);
+        for (int c = 0; c < (b->softmax ? 1 : t.classes); c++) {
+            float row[BLOCK];
+            for (int i = 0; i < t.voxels; i += LANES) {
+                vec entropy = b->softmax ? softmax_entropy(&s, &t, i) : sigmoid_entropy(&t, c, i);
+                bits uncounted = load_bits(t.labels + i) == NOT_COUNTED;
+                store(row + i, blend(uncounted, splat(-1.0f), vmax(splat(0.0f), entropy)));
+            }
+            int64_t channels = b->softmax ? 1 : b->classes;
+            memcpy(out + (sample * channels + c) * b->voxels + at, row, sizeof(float) * t.voxels);
+        }
+    }
+}
