@@ -18,6 +18,7 @@ from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
 from spineloss.results.run_folder import Run, folder_name
+from spineloss.results.trained_on import hardware_in_words
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.study.status import read_status, seconds_left
@@ -73,7 +74,9 @@ def finished(finished_once, tmp_path):
 
 def test_a_study_leaves_what_the_design_names(finished):
     folder = Run.of(finished, "dice", 1).folder
-    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "done"
+    assert [part["from_epoch"] for part in record["hardware"]] == [1]
     assert len((folder / "epochs.csv").read_text().splitlines()) == 1 + 3
     assert len((folder / "cases.csv").read_text().splitlines()) == 1 + 3
     series = load_file(folder / "series.safetensors")
@@ -132,6 +135,18 @@ def test_sgd_steps_and_a_warm_up_resume_to_the_same(small_data, tmp_path):
     assert measured(tmp_path / "parts") == measured(tmp_path / "whole")
     rates = [epoch["learning_rate"] for epoch in Run.of(tmp_path / "whole", "dice", 0).epochs()]
     assert rates == pytest.approx([0.005, 0.01, 0.01 * 0.5**0.9])
+
+
+def test_a_run_resumed_on_other_hardware_says_so(small_data, tmp_path, monkeypatch):
+    events = run_study(study_of(small_data, methods=["dice"]), tmp_path / "study", progress=lambda line: None)
+    next(events)
+    events.close()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "OTHER")
+    run(small_data, tmp_path / "study", methods=["dice"])
+    parts = Run.of(tmp_path / "study", "dice", 0).record()["hardware"]
+    assert [part["from_epoch"] for part in parts] == [1, 2] and "(OTHER)" in parts[1]["device"]
+    said = hardware_in_words(tmp_path / "study")
+    assert said[-1] == "Resumed on other hardware or versions: dice fold 0 from epoch 2."
 
 
 def test_killed_and_resumed_is_the_same(finished, small_data, tmp_path):

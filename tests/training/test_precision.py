@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from spineloss.cli import doctor
 from spineloss.training.precision import GradientNotFinite, Precision, best_device
 
 CPU = torch.device("cpu")
@@ -88,4 +89,11 @@ def test_a_state_given_back_is_the_scale():
 def test_a_device_is_found_inside_a_slurm_job_of_two_tasks(monkeypatch):
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_JOB_NAME", "study")
-    assert best_device().type in ("cpu", "cuda", "mps")
+    assert best_device().type in ("cpu", "cuda")
+
+
+def test_apples_gpu_is_left_out(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert best_device().type == "cpu"
+    assert doctor._device() == "cpu (studies leave Apple's GPU out)"

@@ -42,7 +42,7 @@ def _kernels() -> str:
 def _device() -> str:
     if torch.cuda.is_available():
         return f"cuda, {torch.cuda.get_device_name()}"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cpu (studies leave Apple's GPU out)" if torch.backends.mps.is_available() else "cpu"
 
 
 def _absent(extra: str) -> list[str]:

@@ -142,6 +142,7 @@ def compare(
     from spineloss.results.comparison_table import comparison_text
     from spineloss.results.records import fill_missed, read_records
     from spineloss.results.study_folder import tested_in_words
+    from spineloss.results.trained_on import hardware_in_words
 
     records = read_records(folder)
     if missed == "diagonal":
@@ -156,7 +157,7 @@ def compare(
         return
     results = compare_study(records, names(metrics), reference, _margins(margin), epoch)
     print(comparison_text(results, format, epoch=epoch))
-    for line in tested_in_words(folder):
+    for line in [*tested_in_words(folder), *hardware_in_words(folder)]:
         say(line)
 
 

@@ -18,6 +18,7 @@ from spineloss.results.sentences import answer, caution, verdict_words
 from spineloss.results.study_folder import read_folds, tested_in_words
 from spineloss.results.surface import Surface
 from spineloss.results.table import Summary, best_mean, is_best, summarise
+from spineloss.results.trained_on import hardware_in_words
 from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
 from spineloss.thesis.published import published
@@ -70,6 +71,7 @@ class Content:
     records: dict[tuple[str, int, int], dict[str, Any]]
     landscapes: dict[str, Surface]
     ranges: list[RateRange]
+    hardware: list[str]
     rates: list[str]
     patients: int
 
@@ -150,6 +152,7 @@ def read_content(
             if not record.repeat and (surface := Run.of(folder, record.method, record.fold).landscape())
         },
         ranges=ranges,
+        hardware=hardware_in_words(folder),
         rates=[*rates_in_words(choices), *open_ends_in_words(ranges)],
         patients=len(next(iter(case_values(records, metrics[0]).values()))),
     )

@@ -79,6 +79,7 @@ class DoneRecord(TypedDict):
     orientation: str
     started: float
     timing: Timing
+    hardware: NotRequired[list[dict[str, Any]]]
     files: dict[str, str]
 
 

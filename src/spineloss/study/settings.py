@@ -14,7 +14,7 @@ from spineloss.data.augmentation import NNUNET
 from spineloss.data.intensity import NOISE
 from spineloss.data.labelling import Kind
 from spineloss.errors import UserError
-from spineloss.study.method import CONTROLS, LearningRate, Method, Settings, Trial, learning_rate
+from spineloss.study.method import CONTROLS, Flag, LearningRate, Method, Settings, Trial, learning_rate
 from spineloss.study.yaml_text import Place, read_yaml
 from spineloss.training.optimisers import OptimiserName
 from spineloss.training.schedule import scaled_rate
@@ -116,6 +116,8 @@ class Study(Settings):
     """The largest norm of the gradient, if any."""
     validate_every: Count = 5
     """Epochs from one validation to the next."""
+    deterministic: Flag = True
+    """On a GPU, whether every sum is added in the same order each time; without it training may be faster."""
     metrics_grid: Literal["case", "network"] = "case"
     """Where metrics are taken: on each case's own voxels, or on the network's grid, as in the thesis."""
     tolerance: Positive = 2.0

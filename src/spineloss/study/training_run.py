@@ -1,11 +1,9 @@
 """One run of a study: what it trains, on which cases, and how its folder comes about."""
 
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from traceback import format_exception
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 from spineloss import networks
 from spineloss.data import folds
 from spineloss.data.augmentation import Augment
-from spineloss.data.batches import training_batches
+from spineloss.data.batches import Batch, training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.data.prefetch import Prefetched, threads_for
@@ -26,6 +24,7 @@ from spineloss.results.run_folder import Run, signature
 from spineloss.results.study_folder import read_folds, study_file
 from spineloss.seeding import seed_of
 from spineloss.study.claims import claimed
+from spineloss.study.hardware import hardware, ready_for, set_determinism, stretches
 from spineloss.study.jobs import Event, Job, jobs
 from spineloss.study.method import Trial
 from spineloss.study.preparation import prepare_study
@@ -147,9 +146,7 @@ class Workshop:
             "images": list(self.data.channels),
             "orientation": self.data.orientation,
             "spacing": self.data.resolution.spacing,
-            "versions": _versions(),
-            "device": _device_name(),
-            "threads": torch.get_num_threads(),
+            **hardware(Precision.mixed(best_device())),
             "session": self.session,
         }
 
@@ -178,8 +175,10 @@ class Workshop:
         return True
 
     def _train(self, job: Job, run: Run, record: dict[str, Any], training: Training) -> Iterator[Event]:
+        before = _record_of(run)
         epochs = self._resume(run, record["signature"], training)
-        begun = record | {"started": time.time()}
+        parts = stretches(before.get("hardware", ()), len(epochs), record)
+        begun = record | {"started": time.time(), "hardware": parts}
         run.write_record(begun | {"status": "running", "reason": None})
         trained = training.epochs()
         while True:
@@ -227,6 +226,22 @@ class Workshop:
         labelling = self.data.labelling
         # Of each run its own: float16 adapts its scale as it goes.
         precision = Precision.mixed(best_device())
+        device = precision.device
+        set_determinism(device, study.deterministic)
+
+        def batches(epoch: int) -> list[Callable[[], Batch]]:
+            calls = training_batches(
+                samples,
+                size=study.batch,
+                augment=Augment(**study.augment.model_dump()),
+                needs=found.loss.needs,
+                labelling=labelling,
+                key=(*key, epoch),
+                patch=study.patch,
+                steps=study.steps,
+            )
+            return ready_for(device, calls)
+
         return Training(
             networks.build(
                 study.network,
@@ -249,27 +264,14 @@ class Workshop:
             ),
             found.policy,
             found.search,
-            batches=Prefetched(
-                lambda epoch: training_batches(
-                    samples,
-                    size=study.batch,
-                    augment=Augment(**study.augment.model_dump()),
-                    needs=found.loss.needs,
-                    labelling=labelling,
-                    key=(*key, epoch),
-                    patch=study.patch,
-                    steps=study.steps,
-                ),
-                last=study.epochs,
-                threads=threads_for(precision.device),
-            ),
+            batches=Prefetched(batches, last=study.epochs, threads=threads_for(device)),
             validate=lambda trained: validate(
                 trained,
                 held_out,
                 labelling,
                 grid=study.metrics_grid,
                 tolerance=study.tolerance,
-                device=precision.device,
+                device=device,
                 patch=study.patch,
             ),
             precision=precision,
@@ -306,6 +308,14 @@ def _place(job: Job) -> dict[str, Any]:
     return {"method": job.trial.name, "order": job.order, "fold": job.fold, "repeat": job.repeat}
 
 
+def _record_of(run: Run) -> dict[str, Any]:
+    """The record of a run, empty where it is damaged."""
+    try:
+        return run.record()
+    except UserError:
+        return {}
+
+
 def _out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch had no memory: an error of its own on a GPU, a sentence of its allocator on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
@@ -321,12 +331,3 @@ def _traceback(error: BaseException) -> str | None:
     """Where an error that is not one of training itself came from, for who wrote the loss."""
     expected = isinstance(error, LossNotFinite | UserError) or _out_of_memory(error)
     return None if expected else "".join(format_exception(error))
-
-
-def _device_name() -> str:
-    return torch.cuda.get_device_name() if best_device().type == "cuda" else platform.machine()
-
-
-def _versions() -> dict[str, str]:
-    names = ("spineloss", "torch", "monai", "simpleitk", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
