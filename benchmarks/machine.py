@@ -5,7 +5,7 @@ import gc
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +16,11 @@ RESULTS = Path(__file__).parent / "results"
 
 def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each, called in turn so that a slow moment of the machine strikes all alike."""
+    return {name: statistics.median(values) for name, values in interleaved(contestants, rounds).items()}
+
+
+def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for call in contestants.values():
         call()
@@ -24,7 +29,12 @@ def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dic
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """The median over the rounds of one's seconds by another's: a busy machine slows both of a round."""
+    return statistics.median(one / other for one, other in zip(above, below, strict=True))
 
 
 def keep_freed_memory() -> None:
