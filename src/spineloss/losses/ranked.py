@@ -138,7 +138,7 @@ class Lovasz(RankedJaccard):
         return (inputs.plain_probabilities - inputs.truth).abs_()
 
     def weighted(self, inputs: Inputs, slopes: torch.Tensor) -> torch.Tensor:
-        weights = slopes * (inputs.plain_probabilities - inputs.truth).sign()
+        weights = torch.copysign(slopes, inputs.plain_probabilities - inputs.truth)
         return inputs.voxels * (inputs.weighted_mean(weights) - inputs.mean(inputs.truth * weights))
 
 
@@ -189,10 +189,10 @@ def _unrowed(rows: torch.Tensor, volumes: torch.Tensor) -> torch.Tensor:
 def _slopes(errors: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """What each error, in falling order, adds to 1 - IoU."""
     order = descending(errors)
-    found = truth[order].double()
-    held = found.sum()
-    found = found.cumsum(0)
-    ranks = torch.arange(1, len(order) + 1, dtype=found.dtype, device=found.device)
-    jaccard = 1 - (held - found) / (held + ranks - found)
-    added = jaccard.diff(prepend=jaccard.new_zeros(1))
-    return torch.empty_like(errors).scatter_(0, order, added.to(errors.dtype))
+    missing = truth[order].double().cumsum_(0)
+    held = missing[-1].item()
+    missing.neg_().add_(held)
+    ranks = torch.arange(1, len(order) + 1, dtype=missing.dtype, device=missing.device)
+    overlap = missing.div_(ranks.add_(missing))
+    added = torch.cat([1 - overlap[:1], overlap[:-1] - overlap[1:]]).to(errors.dtype)
+    return torch.empty_like(errors).scatter_(0, order, added)
