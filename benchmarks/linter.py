@@ -1,10 +1,13 @@
-"""Run the linter on our losses, MONAI's and torch's; write into docs/reference/linter.md, below its words.
+"""Run the linter on our losses and those of other packages; write into docs/reference/linter.md, below its words.
 
-python benchmarks/linter.py
+.venv/bin/python benchmarks/linter.py
+
+Those of segmentation-models-pytorch are left out where it is not installed.
 """
 
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from spineloss.lossbook.checks import CHECKS, Outcome
@@ -12,7 +15,7 @@ from spineloss.lossbook.linter import Finding, lint
 from spineloss.losses import LOSSES
 from spineloss.text import parse
 
-PAGE = Path(__file__).parents[1] / "docs" / "linter.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "linter.md"
 BEGIN = "<!-- From here on written by benchmarks/linter.py -->\n"
 MARKS = {Outcome.PASS: "✓", Outcome.NOTE: "note", Outcome.FAIL: "**fail**", Outcome.SKIPPED: "–"}
 
@@ -33,18 +36,31 @@ MONAI = [
     "monai.losses.GeneralizedDiceFocalLoss(sigmoid=true)",
     "monai.losses.SoftclDiceLoss(sigmoid=true)",
     "monai.losses.SoftDiceclDiceLoss(sigmoid=true)",
+    "monai.losses.DiceLoss(sigmoid=true, squared_pred=true)",
+    "monai.losses.AsymmetricUnifiedFocalLoss",
 ]
 TORCH = ["torch.nn.BCEWithLogitsLoss"]
+SMP = [
+    "segmentation_models_pytorch.losses.DiceLoss(mode=multilabel)",
+    "segmentation_models_pytorch.losses.JaccardLoss(mode=multilabel)",
+    "segmentation_models_pytorch.losses.TverskyLoss(mode=multilabel)",
+    "segmentation_models_pytorch.losses.FocalLoss(mode=multilabel)",
+    "segmentation_models_pytorch.losses.LovaszLoss(mode=binary)",
+    "segmentation_models_pytorch.losses.SoftBCEWithLogitsLoss",
+    "segmentation_models_pytorch.losses.MCCLoss",
+]
 
 
 def main() -> None:
-    found = {spec: list(lint(parse(spec))) for spec in [*OURS, *MONAI, *TORCH]}
+    others = SMP if find_spec("segmentation_models_pytorch") else []
+    found = {spec: list(lint(parse(spec))) for spec in [*OURS, *MONAI, *TORCH, *others]}
     words = PAGE.read_text(encoding="utf-8").split(BEGIN)[0]
     PAGE.write_text(words + BEGIN + "\n".join(sections(found)) + "\n", encoding="utf-8")
 
 
 def sections(found: dict[str, list[Finding]]) -> Iterator[str]:
-    yield f"With torch {version('torch')} and MONAI {version('monai')}.\n"
+    packages = ["torch", "monai", *(["segmentation_models_pytorch"] if any(spec in found for spec in SMP) else [])]
+    yield f"With {', '.join(f'{package} {version(package)}' for package in packages)}.\n"
     yield "## The checks\n"
     yield from row("", "check", "meaning")
     yield from row("---:", "---", "---")
@@ -70,7 +86,7 @@ def row(*cells: str) -> Iterator[str]:
 
 
 def short(spec: str) -> str:
-    return f"`{spec.replace('monai.losses.', 'monai.')}`"
+    return f"`{spec.replace('monai.losses.', 'monai.').replace('segmentation_models_pytorch.losses.', 'smp.')}`"
 
 
 if __name__ == "__main__":

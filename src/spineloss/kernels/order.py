@@ -44,8 +44,8 @@ def descending(values: torch.Tensor) -> torch.Tensor:
     """
     if values.dtype != torch.float32 or not _is_array(values):
         return values.argsort(descending=True, stable=True)
-    # The bits of such floats are ordered as they are. NumPy sorts numbers several times as fast as it ranks them: so
-    # each carries its place along.
+    # The bits of such floats are ordered as they are. NumPy sorts numbers several times as fast as it ranks them,
+    # so each carries its place along.
     keys = (~values.detach().numpy().view(np.uint32)).astype(np.uint64)
     keys <<= np.uint64(32)
     keys |= np.arange(len(keys), dtype=np.uint64)  # of equal ones the first is first
