@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spineloss.kernels.distance_transform import distance_map as distance_map
     from spineloss.kernels.distance_transform import signed_distance_map as signed_distance_map
     from spineloss.kernels.distance_transform import signed_distance_maps as signed_distance_maps
+    from spineloss.kernels.target_maps import target_map as target_map
     from spineloss.losses import *
     from spineloss.metrics import METRICS as METRICS
     from spineloss.metrics import evaluate as evaluate
@@ -57,6 +58,7 @@ SINGLE = {
     "run_study": "study.engine.run_study",
     "signed_distance_map": "kernels.distance_transform.signed_distance_map",
     "signed_distance_maps": "kernels.distance_transform.signed_distance_maps",
+    "target_map": "kernels.target_maps.target_map",
     "write_report": "report.page.write_report",
 }
 

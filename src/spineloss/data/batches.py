@@ -1,4 +1,4 @@
-"""Training batches: shuffled, augmented, mixed, with the target's distance map where the loss needs one."""
+"""Training batches: shuffled, augmented, mixed, with the maps of the target that the loss needs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from spineloss.data.dataset import Sample
 from spineloss.data.labelling import Labelling
 from spineloss.data.patches import AROUND_FOREGROUND, Window, draw_window
 from spineloss.data.preprocessing import Grid
-from spineloss.kernels.distance_transform import Unit, signed_distance_maps
+from spineloss.kernels.target_maps import MapName, target_map
 from spineloss.seeding import generator
 
 Key = tuple[int | str, ...]
@@ -21,7 +21,7 @@ Key = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Target:
-    """What a loss compares with: masks, (N, 3) spacing in mm, the distance maps needed, by unit.
+    """What a loss compares with: masks, (N, 3) spacing in mm, the maps needed, by name.
 
     Masks are volumes (N, C, *grid), or numbers of exclusive classes (N, 1, *grid); maps are (N, outputs, *grid).
     The maps of a patch hold the distances to what is in the patch.
@@ -29,22 +29,22 @@ class Target:
 
     mask: torch.Tensor
     spacing: torch.Tensor
-    maps: Mapping[Unit, torch.Tensor]
+    maps: Mapping[MapName, torch.Tensor]
 
     @classmethod
     def of(
-        cls, targets: Sequence[torch.Tensor], spacing: torch.Tensor, needs: frozenset[Unit], labelling: Labelling
+        cls, targets: Sequence[torch.Tensor], spacing: torch.Tensor, needs: frozenset[MapName], labelling: Labelling
     ) -> "Target":
-        """That of samples' targets (C, *grid), with the distance maps that a loss needs."""
+        """That of samples' targets (C, *grid), with the maps that a loss needs."""
         mask = torch.stack(list(targets))
         volumes = labelling.volumes(mask) if needs else mask
         counted = labelling.counted(mask)
-        maps = {unit: signed_distance_maps(volumes, spacing if unit == "mm" else None, counted) for unit in needs}
+        maps = {name: target_map(name, volumes, spacing, counted) for name in needs}
         return cls(mask if labelling.exclusive else mask.float(), spacing, maps)
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":
         """The same with every tensor changed alike."""
-        maps = {unit: change(distances) for unit, distances in self.maps.items()}
+        maps = {name: change(found) for name, found in self.maps.items()}
         return Target(change(self.mask), change(self.spacing), maps)
 
     def context(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def training_batches(
     *,
     size: int,
     augment: Augment,
-    needs: frozenset[Unit],
+    needs: frozenset[MapName],
     labelling: Labelling,
     key: tuple[int, int, int],
     patch: Grid | None = None,
@@ -100,7 +100,7 @@ def training_batches(
         samples: the training cases.
         size: cases a batch.
         augment: probabilities.
-        needs: units of the signed distance maps that the loss needs; they are made after augmentation.
+        needs: names of the target's maps that the loss needs; they are made after augmentation.
         labelling: what the targets mean.
         key: (seed, fold, epoch).
         patch: (Z, Y, X) voxels; none where all samples have one grid, which is seen whole.
@@ -161,7 +161,7 @@ def _order(cases: Sequence[str], key: tuple[int, int, int]) -> Iterator[tuple[in
 def _collate(
     samples: Sequence[Sample],
     augment: Augment,
-    needs: frozenset[Unit],
+    needs: frozenset[MapName],
     labelling: Labelling,
     keys: Sequence[Key],
     patch: Grid | None,

@@ -72,14 +72,20 @@ def signed_distance_maps(
         sides = (hard & counted, ~hard & counted)
         outside, inside = (signed_distance_maps(side, spacing).clamp(min=0) for side in sides)
         return torch.where(counted, outside - inside, 0.0)
-    steps = torch.ones(hard.ndim - 2) if spacing is None else torch.as_tensor(spacing)
-    rows = steps.double().expand(len(hard), hard.ndim - 2).tolist()
+    rows = rows_of(spacing, hard)
     if not hard.numel():
         return torch.zeros(hard.shape, device=hard.device)
     if is_traced() or native.library() is None or not readable(hard) or hard.ndim > 5:
         return torch.stack([_plain(sample, row) for sample, row in zip(hard, rows, strict=True)])
     each_channel = [row for row in rows for _ in range(hard.shape[1])]
     return _by_library(hard.flatten(0, 1), each_channel).view(hard.shape)
+
+
+def rows_of(spacing: torch.Tensor | Sequence[float] | None, volumes: torch.Tensor) -> list[list[float]]:
+    """The spacing of each sample of (N, C, *spatial) volumes: 1 by default."""
+    axes = volumes.ndim - 2
+    steps = torch.ones(axes) if spacing is None else torch.as_tensor(spacing)
+    return steps.double().expand(len(volumes), axes).tolist()
 
 
 LANES = 16  # of the library's widest vectors
@@ -117,11 +123,11 @@ def _fill(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.T
             field[volume].data_ptr(), *sizes, z, line.data_ptr(), out[volume].data_ptr()
         )
 
-    in_threads(planes, *_parts(len(masks), depth))
-    in_threads(across_planes, *_parts(len(masks), height))
+    in_threads(planes, *parts_of(len(masks), depth))
+    in_threads(across_planes, *parts_of(len(masks), height))
 
 
-def _parts(volumes: int, length: int) -> tuple[Sequence[int], ...]:
+def parts_of(volumes: int, length: int) -> tuple[Sequence[int], ...]:
     """Volume, first and last of parts of each volume, enough for every thread."""
     size = -(-length // min(length, torch.get_num_threads()))
     rows = [

@@ -24,6 +24,8 @@ ARGUMENTS = {
     "spineloss_weighted_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
     "spineloss_distance_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER],
     "spineloss_distance_depth": [POINTER, LONG, LONG, LONG, LONG, LONG, LONG, FLOAT, POINTER, POINTER],
+    "spineloss_nearest_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER, POINTER],
+    "spineloss_nearest_depth": [POINTER, POINTER, LONG, LONG, LONG, LONG, LONG, LONG, FLOAT, POINTER, POINTER],
 }
 
 

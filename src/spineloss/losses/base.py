@@ -12,7 +12,7 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
-from spineloss.kernels.distance_transform import Unit
+from spineloss.kernels.target_maps import MapName
 from spineloss.losses.contract import check_spacing, read
 from spineloss.losses.convention import Convention
 from spineloss.losses.deep_supervision import level_weights, levels_of
@@ -51,8 +51,8 @@ class Loss(nn.Module, Convention):
     """A segmentation loss: `loss(logits, target)` is a scalar to be minimised.
 
     A subclass has a `name` in the text form, and for the gallery a `category`, an `equation` and when to `use` it.
-    It declares its arguments as fields (`parameter`, `constant`, `choice`), says which distance maps of the target
-    it `needs` from the data side and which `columns` it reads beside the usual sums, and computes the `values` of
+    It declares its arguments as fields (`parameter`, `constant`, `choice`), says which maps of the target it
+    `needs` from the data side and which `columns` it reads beside the usual sums, and computes the `values` of
     each sample and class from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of
     the sum count.
     """
@@ -94,8 +94,8 @@ class Loss(nn.Module, Convention):
         return float(value)
 
     @property
-    def needs(self) -> frozenset[Unit]:
-        """Units of the target's signed distance maps that it reads."""
+    def needs(self) -> frozenset[MapName]:
+        """Names of the target's maps that it reads."""
         return frozenset()
 
     @property
@@ -133,7 +133,7 @@ class Loss(nn.Module, Convention):
         *,
         mask: Any = None,
         spacing: torch.Tensor | Sequence[float] | None = None,
-        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+        target_maps: Mapping[MapName, torch.Tensor] | None = None,
     ) -> Inputs:
         """What the loss is computed from; arguments and errors are those of a call."""
         seen, truth, counted = read(logits, target, mask, self.convention)
@@ -156,7 +156,7 @@ class Loss(nn.Module, Convention):
         *,
         mask: torch.Tensor | Sequence[torch.Tensor] | None = None,
         spacing: torch.Tensor | Sequence[float] | None = None,
-        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+        target_maps: Mapping[MapName, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """The loss of a batch.
 
@@ -167,7 +167,7 @@ class Loss(nn.Module, Convention):
                 a list of logits, a list or the finest one.
             mask: (N, 1 or C, *spatial); 0 ignores a voxel. Likewise a list or the finest one.
             spacing: (N, D) or (D,) mm; 1 voxel by default.
-            target_maps: (N, C, *spatial) signed distance maps of the (finest) target, by unit; made by default.
+            target_maps: (N, C, *spatial) maps of the (finest) target, by name; made by default.
 
         Returns:
             A scalar, float32 at least.
@@ -194,7 +194,7 @@ class Loss(nn.Module, Convention):
         *,
         mask: torch.Tensor | None = None,
         spacing: torch.Tensor | Sequence[float] | None = None,
-        target_maps: Mapping[Unit, torch.Tensor] | None = None,
+        target_maps: Mapping[MapName, torch.Tensor] | None = None,
     ) -> torch.Tensor:
         """What each sample and class adds to the loss; arguments are those of a call.
 

@@ -7,6 +7,7 @@ are `0.8*dice + 0.2*boundary` and `0.7*dice + 0.3*hausdorff` (Table A.7).
 import torch
 
 from spineloss.kernels.distance_transform import Unit
+from spineloss.kernels.target_maps import MapName
 from spineloss.losses.base import Loss, choice, parameter
 from spineloss.losses.inputs import Inputs
 
@@ -19,7 +20,7 @@ class DistanceLoss(Loss):
     unit: Unit = choice(default="mm", meaning="of the distances; mm are voxels where no spacing is given")
 
     @property
-    def needs(self) -> frozenset[Unit]:
+    def needs(self) -> frozenset[MapName]:
         return frozenset({self.unit})
 
 

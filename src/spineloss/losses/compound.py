@@ -11,7 +11,7 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
-from spineloss.kernels.distance_transform import Unit
+from spineloss.kernels.target_maps import MapName
 from spineloss.losses.base import Loss, Parameter, parameter
 from spineloss.losses.convention import Convention
 from spineloss.losses.distribution import AsymmetricFocal, CrossEntropy, EntropyPower, Focal
@@ -36,7 +36,7 @@ class WeightedSum(Loss):
         """The weight of each term."""
 
     @property
-    def needs(self) -> frozenset[Unit]:
+    def needs(self) -> frozenset[MapName]:
         return frozenset().union(*(loss.needs for loss in self.losses))
 
     @property

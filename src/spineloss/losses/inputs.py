@@ -9,10 +9,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
-from spineloss.kernels.distance_transform import Unit, signed_distance_maps
+from spineloss.kernels.distance_transform import Unit
 from spineloss.kernels.edges import edge_voxels
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
 from spineloss.kernels.surprises import surprises
+from spineloss.kernels.target_maps import MapName, target_map
 from spineloss.kernels.voxel_sums import Counts, Over, Sums, sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 from spineloss.kernels.world_sum import world_sum
@@ -29,7 +30,7 @@ class Inputs:
         mask: (N, 1 or C, *spatial); 0 ignores a voxel. All count by default.
         convention: how they are read.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
-        target_maps: (N, C, *spatial) signed distance maps of the target, by unit; made when asked for by default.
+        target_maps: (N, C, *spatial) maps of the target, by name; made when asked for by default.
         columns: what will be asked for beside the usual sums, so that one pass makes them all.
         has_label_axis: whether labels came as (N, 1, *spatial), which other packages' losses want back.
     """
@@ -39,7 +40,7 @@ class Inputs:
     mask: torch.Tensor | None = None
     convention: Convention = field(default_factory=Convention)
     spacing: torch.Tensor | Sequence[float] | None = None
-    target_maps: Mapping[Unit, torch.Tensor] = field(default_factory=dict)
+    target_maps: Mapping[MapName, torch.Tensor] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     has_label_axis: bool = False
 
@@ -204,21 +205,22 @@ class Inputs:
         volumes = volumes_of(self.target, self.logits.to(self.wide))
         return volumes if self.counted is None else torch.where(self.counted, volumes, 0.0)
 
-    def distances(self, unit: Unit) -> torch.Tensor:
-        """Signed distance maps of the target, as given or made now; 0 at ignored voxels."""
+    def target_map(self, name: MapName) -> torch.Tensor:
+        """A map of the target, as given or made now; nothing follows from what it is at ignored voxels."""
         self._check_range()
-        given = self.target_maps.get(unit)
-        if given is None:
-            return self._maps(volumes_of(self.target, self.logits) > 0.5, unit)
-        return given if self.counted is None else torch.where(self.counted, given, 0.0)
+        if name in self.target_maps:
+            return self.target_maps[name]
+        return target_map(name, volumes_of(self.target, self.logits), self.spacing, self.counted)
+
+    def distances(self, unit: Unit) -> torch.Tensor:
+        """Signed distance maps of the target; 0 at ignored voxels."""
+        return self._counting(self.target_map(unit))
 
     def predicted_distances(self, unit: Unit) -> torch.Tensor:
         """Signed distance maps of where the probability is above 1/2; constant, 0 at ignored voxels."""
         logits = self.seen_logits.detach()
-        return self._maps(logits.softmax(1) > 0.5 if self.convention.activation == "softmax" else logits > 0, unit)
-
-    def _maps(self, masks: torch.Tensor, unit: Unit) -> torch.Tensor:
-        return signed_distance_maps(masks, self.spacing if unit == "mm" else None, self.counted)
+        masks = logits.softmax(1) > 0.5 if self.convention.activation == "softmax" else logits > 0
+        return target_map(unit, masks, self.spacing, self.counted)
 
     def weighted_mean(self, weights: torch.Tensor) -> torch.Tensor:
         """Mean over the voxels of P W: (N, C), for weights (N, C, *spatial)."""

@@ -66,7 +66,7 @@ class Budget:
             loss: of its steps.
             training: the cases it trains on.
             validation: the cases it is validated on, after the last epoch alone.
-            needs: distance maps that the batches carry.
+            needs: names of the target's maps that the batches carry.
             precision: the device, and the precision on it.
         """
         key = (self.seed, number)

@@ -4,6 +4,7 @@
    Squared distances are exact axis by axis: d'(i) = min_j d(j) + (spacing (i - j))^2 (Saito and Toriwaki, Pattern
    Recognition 27, 1994). The j that is nearest grows with i, so the middle of a line is searched first and halves the
    search of all that lie before and after it; a vector of lines is searched together, being near alike. */
+#pragma once
 #include <math.h>
 
 #include "vectors.h"
@@ -39,8 +40,8 @@ typedef struct {
     int low, high;   /* their nearest is between these */
 } range;
 
-/* A vector of lines, `squares` from one label and 0 on the other, along an axis. */
-INLINE void along_lines(const vec *squares, int top, int bottom, int length, float spacing, vec *nearest) {
+/* A vector of lines, `squares` from one label and 0 on the other, along an axis; `from` is told which was nearest. */
+INLINE void along_lines(const vec *squares, int top, int bottom, int length, float spacing, vec *nearest, bits *from) {
     range waiting[DEEPEST] = {{top, bottom, 0, length - 1}};
     for (int count = 1; count;) {
         range r = waiting[--count];
@@ -55,6 +56,7 @@ INLINE void along_lines(const vec *squares, int top, int bottom, int length, flo
             at = (better & j) | (~better & at);
         }
         nearest[middle] = best;
+        if (from) from[middle] = at;
         bits known = best < FAR; /* nothing is near other lines, and they must not widen the search */
         int low = least((known & at) | (~known & r.high)), high = -least((known & -at) | (~known & -r.low));
         if (r.top < middle) waiting[count++] = (range){r.top, middle - 1, r.low, high};
@@ -77,7 +79,7 @@ INLINE void across(float *squares, int length, int64_t stride, float spacing, ve
             last = i;
         }
         if (last < 0) continue;
-        along_lines(side, first, last, length, spacing, nearest);
+        along_lines(side, first, last, length, spacing, nearest, 0);
         for (int i = first; i <= last; i++) {
             vec old = load(squares + i * stride);
             store(squares + i * stride, blend(own[i] * sign > 0.0f, nearest[i] * sign, old));

@@ -1,0 +1,40 @@
+"""Maps of a target that losses read beside it: made once by the side of the data, or by the loss at each call."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from spineloss.kernels.components import nearest_components
+from spineloss.kernels.distance_transform import signed_distance_maps
+
+MapName = Literal["mm", "voxel", "components"]
+
+
+def target_map(
+    name: MapName,
+    masks: torch.Tensor,
+    spacing: torch.Tensor | Sequence[float] | None = None,
+    counted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """A map of each sample and channel, without gradient.
+
+    mm, voxel     signed distances to the boundary, in that unit: positive outside, negative inside
+    components    the number of the nearest connected component, from 1
+
+    Args:
+        name: one of them.
+        masks: (N, C, *spatial), 2D or 3D; a voxel above 0.5 is foreground.
+        spacing: (N, D) or (D,) mm; 1 voxel by default.
+        counted: (N, 1 or C, *spatial) booleans; a voxel that is ignored is neither foreground nor background.
+
+    Returns:
+        (N, C, *spatial), on the masks' device and made there.
+
+    >>> target_map("components", torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])).tolist()
+    [[[1, 1, 1, 2, 2]]]
+    """
+    if name == "components":
+        hard = masks.detach() > 0.5
+        return nearest_components(hard if counted is None else hard & counted, spacing)
+    return signed_distance_maps(masks, spacing if name == "mm" else None, counted)
