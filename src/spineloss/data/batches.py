@@ -33,7 +33,11 @@ class Target:
 
     @classmethod
     def of(
-        cls, targets: Sequence[torch.Tensor], spacing: torch.Tensor, needs: frozenset[MapName], labelling: Labelling
+        cls,
+        targets: Sequence[torch.Tensor],
+        spacing: torch.Tensor,
+        needs: frozenset[MapName],
+        labelling: Labelling,
     ) -> "Target":
         """That of samples' targets (C, *grid), with the maps that a loss needs."""
         mask = torch.stack(list(targets))

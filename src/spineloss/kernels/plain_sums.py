@@ -46,6 +46,20 @@ def plain_sums(
     Returns:
         (N, C, 6 + columns), float32 at least.
     """
+    volumes = summed_volumes(logits, target, mask, activation=activation, ignore=ignore, columns=columns)
+    return torch.stack([volume.flatten(2).sum(2) for volume in volumes], dim=2)
+
+
+def summed_volumes(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    mask: torch.Tensor | None,
+    *,
+    activation: Activation,
+    ignore: float | None,
+    columns: Sequence[Column],
+) -> list[torch.Tensor]:
+    """What each voxel adds to each of the sums, (N, C, *spatial): 0 where it is ignored."""
     wide = wide_type(logits)
     logits = logits.to(wide)
     truth = volumes_of(target, logits)
@@ -70,9 +84,7 @@ def plain_sums(
         else _of_independent(column, logits, seen)
         for column in columns
     ]
-    if counted is not None:
-        summed = [torch.where(counted, volume, 0.0) for volume in summed]
-    return torch.stack([volume.flatten(2).sum(2) for volume in summed], dim=2)
+    return summed if counted is None else [torch.where(counted, volume, 0.0) for volume in summed]
 
 
 def wide_type(logits: torch.Tensor) -> torch.dtype:

@@ -1,7 +1,7 @@
 """Sums over the voxels of each sample and class, from one pass: all that region and distribution losses read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from spineloss.kernels.passes import MOST_ASKED, takes
 from spineloss.kernels.plain_sums import ALWAYS, Activation, plain_sums
 from spineloss.kernels.world_sum import world_sum
 
-Over = Literal["sample", "batch", "world"]
+Over = Literal["sample", "batch", "world", "component", "blob"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class Sums:
     true: torch.Tensor
     squared_error: torch.Tensor
     columns: Mapping[Column, torch.Tensor]
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Sums":
+        """The same with every sum changed alike."""
+        sums = {item.name: getattr(self, item.name) for item in fields(self)}
+        columns = {column: change(asked) for column, asked in sums.pop("columns").items()}
+        return Sums(**{name: change(of_all) for name, of_all in sums.items()}, columns=columns)
 
     @property
     def counts(self) -> Counts:

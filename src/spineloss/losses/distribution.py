@@ -1,11 +1,14 @@
 """Losses of each voxel's probability: cross-entropies, focal losses and their like."""
 
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 
 from spineloss.kernels.columns import CROSS_ENTROPY, Column
-from spineloss.losses.base import Loss, parameter
+from spineloss.kernels.target_maps import MapName
+from spineloss.losses.base import Loss, choice, parameter
+from spineloss.losses.component_inputs import read_over
 from spineloss.losses.inputs import Inputs
 
 
@@ -14,9 +17,18 @@ class VoxelLoss(Loss):
 
     Sigmoid: every channel is a binary problem, and the means over the voxels of each sample and channel are
     averaged. Softmax: the mean over all voxels of the batch, each with the weight of its label.
+
+    Over the connected components of the target it is the mean over the voxels of each, averaged as overlap losses
+    are, whose `component` and `blob` it shares: over the components of each sample and class, then over these.
     """
 
     category = "distribution"
+
+    over: Literal["voxel", "component", "blob"] = choice(default="voxel", meaning="what has the same weight")
+
+    @property
+    def needs(self) -> frozenset[MapName]:
+        return frozenset(() if self.over == "voxel" else {"components"})
 
     @abstractmethod
     def sums(self, inputs: Inputs) -> torch.Tensor:
@@ -26,10 +38,15 @@ class VoxelLoss(Loss):
         return inputs.per_voxel(self.sums(inputs))
 
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        return inputs.average_voxels(self.sums(inputs))
+        if self.over == "voxel":
+            return inputs.average_voxels(self.sums(inputs))
+        return super().compute(read_over(inputs, self.over, by_voxel=True))
 
     def shares(self, inputs: Inputs) -> torch.Tensor:
-        return self.values(inputs)
+        if self.over == "voxel":
+            return self.values(inputs)
+        parts = read_over(inputs, self.over, by_voxel=True)
+        return parts.without_background(self.values(parts))
 
 
 class CrossEntropy(VoxelLoss):

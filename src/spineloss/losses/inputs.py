@@ -108,6 +108,11 @@ class Inputs:
         return known[column] if column in known else self._sums((column,)).columns[column]
 
     @cached_property
+    def views(self) -> dict[object, "Inputs"]:
+        """Other readings of the same call, so that the terms of a sum share them."""
+        return {}
+
+    @cached_property
     def counted(self) -> torch.Tensor | None:
         """Which voxels count, (N, 1 or C, *spatial) booleans, or none where all do."""
         return counted_voxels(self.target, self.mask, self.convention.ignore, self.logits.ndim)

@@ -8,8 +8,10 @@ from abc import abstractmethod
 
 import torch
 
+from spineloss.kernels.target_maps import MapName
 from spineloss.kernels.voxel_sums import Over
 from spineloss.losses.base import Loss, choice, constant, parameter
+from spineloss.losses.component_inputs import PARTS, read_over
 from spineloss.losses.inputs import Inputs
 
 SMOOTH = 1e-5  # voxels
@@ -22,6 +24,9 @@ class Overlap(Loss):
     batch nor on the batch's size, and gradient accumulation, a smaller last batch and several GPUs change
     nothing. Take them over the batch where many samples hold no foreground (patches), which a per-sample
     overlap cannot score; over the `world` when such a batch is split over several processes.
+
+    Where small structures lie beside large ones, score each connected component of the target alone, and average:
+    `component` gives it all voxels that are nearer to it than to another, `blob` itself and the whole background.
     """
 
     category = "region"
@@ -30,6 +35,19 @@ class Overlap(Loss):
     smooth: float = constant(
         default=SMOOTH, low=1e-12, high=1.0, meaning="voxels added to the denominator; empty predicted empty is 0"
     )
+
+    @property
+    def needs(self) -> frozenset[MapName]:
+        return frozenset({"components"} if self.over in PARTS else ())
+
+    def compute(self, inputs: Inputs) -> torch.Tensor:
+        return super().compute(read_over(inputs, self.over))
+
+    def shares(self, inputs: Inputs) -> torch.Tensor:
+        if self.over not in PARTS:
+            return super().shares(inputs)
+        parts = read_over(inputs, self.over)
+        return parts.without_background(self.values(parts))
 
 
 class Region(Overlap):
