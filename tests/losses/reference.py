@@ -4,7 +4,10 @@ p and y are (N, C, *spatial). `exclusive` says that the classes are: p is a soft
 """
 
 import numpy as np
+import torch
 from scipy import ndimage
+
+from spineloss.kernels.skeletons import tubed_skeletons
 
 
 def sigmoid(logits):
@@ -226,6 +229,30 @@ def lovasz_hinge(p, y, exclusive=False, spacing=None):
     return per_class(lambda x, v: lovasz_extension(np.maximum(0, 1 - x * (2 * v - 1)), v), odds, y)
 
 
+def generalised_surface(p, y, exclusive=False, spacing=None):
+    def one(u, v):
+        distances = signed_map(v > 0.5, spacing)
+        return 1 - np.sum((distances * (1 - u - v)) ** 2) / np.sum(distances**2)
+
+    return per_class(one, p, y)
+
+
+def skeleton_recall(p, y, exclusive=False, spacing=None):
+    # The skeleton itself is tested apart, by its topology.
+    tubes = tubed_skeletons(torch.from_numpy(y > 0.5)).numpy()
+    tubes[:, : int(exclusive)] = 0  # no background
+    return per_class(lambda u, v: 1 - np.sum(u * v) / np.sum(v) if v.any() else 0, p, tubes)
+
+
+def calibration_error(p, y, exclusive=False, spacing=None):
+    def one(u, v):
+        number = np.digitize(u.ravel(), np.linspace(0, 1, 21)[1:-1])
+        held = [number == b for b in range(20) if (number == b).any()]
+        return np.mean([abs(u.ravel()[b].mean() - v.ravel()[b].mean()) for b in held])
+
+    return per_class(one, p, y)
+
+
 REFERENCE = {
     "cross_entropy": cross_entropy,
     "focal": focal,
@@ -245,6 +272,9 @@ REFERENCE = {
     "log_cosh_dice": log_cosh_dice,
     "matthews": matthews,
     "poly1": poly1,
+    "generalised_surface": generalised_surface,
+    "skeleton_recall": skeleton_recall,
+    "calibration_error": calibration_error,
     "brier": lambda p, y, exclusive=False, spacing=None: np.mean((p - y) ** 2),
     "l1": lambda p, y, exclusive=False, spacing=None: np.mean(np.abs(p - y)),
     "generalised_dice": generalised_dice,

@@ -133,6 +133,8 @@ def test_perfect_is_better_than_wrong(spec):
 
 @every
 def test_a_step_down_the_gradient_improves(spec):
+    if spec == "calibration_error":
+        pytest.skip("its gradient does not see that the step takes voxels to other bins")
     logits, target = example(dtype=torch.float32)
     logits.requires_grad_()
     value = parse(spec)(logits, target)

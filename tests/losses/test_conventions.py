@@ -77,6 +77,8 @@ def test_labels_equal_one_hot(text, activation):
 @pytest.mark.parametrize("text", [text for text in OURS if text not in WITH_A_BACKGROUND])
 @both
 def test_permuting_the_classes_permutes_the_gradient(text, activation):
+    if (text, activation) == ("skeleton_recall", "softmax"):
+        pytest.skip("the background of exclusive classes has no skeleton")
     logits, labels = draw()
     order = torch.tensor([2, 0, 3, 1])
     module = loss(text, activation=activation)

@@ -42,8 +42,8 @@ class Target:
         """That of samples' targets (C, *grid), with the maps that a loss needs."""
         mask = torch.stack(list(targets))
         volumes = labelling.volumes(mask) if needs else mask
-        counted = labelling.counted(mask)
-        maps = {name: target_map(name, volumes, spacing, counted) for name in needs}
+        counted, exclusive = labelling.counted(mask), labelling.exclusive
+        maps = {name: target_map(name, volumes, spacing, counted, exclusive=exclusive) for name in needs}
         return cls(mask if labelling.exclusive else mask.float(), spacing, maps)
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":

@@ -1,4 +1,4 @@
-"""Sums over the regions that the components of a target divide a volume into, by plain operations."""
+"""Sums over parts of a volume, such as the regions of a target's components, by plain operations."""
 
 import math
 from collections.abc import Sequence
@@ -40,35 +40,35 @@ def regional_sums(
     """
     columns = tuple(dict.fromkeys(columns))
     volumes = summed_volumes(logits, target, mask, activation=activation, ignore=ignore, columns=columns)
-    place = _Place(regions, volumes[ALWAYS.index("true")] > 0.5)
+    foreground = volumes[ALWAYS.index("true")] > 0.5
+    places = Places(2 * regions.int() - 2 + foreground, 2 * int(regions.max()))
     found = {}
     for name, volume in zip([*ALWAYS, *columns], volumes, strict=True):
         if every_class and name != "counted":
             volume = volume.sum(1, keepdim=True).expand(regions.shape)
-        found[name] = place.add(volume)
+        found[name] = places.add(volume).unflatten(2, (-1, 2))
     return Sums(*(found[name] for name in ALWAYS), {column: found[column] for column in columns})
 
 
-class _Place:
-    """Where each voxel adds to: its block of memory, sample, class, region and side.
+class Places:
+    """Which of some sums of its sample and class each voxel adds to.
 
-    Blocks are added in double precision: one float32 would lose what it is too large for.
+    Args:
+        numbers: (N, C, *spatial) int32 from 0: of the sum.
+        count: how many sums there are.
     """
 
-    def __init__(self, regions: torch.Tensor, foreground: torch.Tensor) -> None:
-        count = int(regions.max())
-        samples, classes, *grid = regions.shape
-        places = 2 * regions.flatten(2).int() - 2
-        places += foreground.flatten(2)
-        blocks = torch.arange(math.prod(grid), dtype=torch.int32, device=places.device) // BLOCK
-        self.shape = (int(blocks[-1]) + 1, samples, classes, count, 2)
-        places += blocks * (samples * classes * count * 2)
-        own = torch.arange(samples * classes, dtype=torch.int32, device=places.device) * (count * 2)
-        places += own.view(samples, classes, 1)
-        self.places = places.flatten()
+    def __init__(self, numbers: torch.Tensor, count: int) -> None:
+        samples, classes, *grid = numbers.shape
+        # Blocks of voxels are added apart, then in double precision: a large sum loses what is small.
+        blocks = torch.arange(math.prod(grid), dtype=torch.int32, device=numbers.device) // BLOCK
+        self._shape = (int(blocks[-1]) + 1, samples, classes, count)
+        own = torch.arange(samples * classes, dtype=torch.int32, device=numbers.device) * count
+        first = own.view(samples, classes, 1)
+        self._places = (numbers.flatten(2) + first).add_(blocks * (samples * classes * count)).flatten()
 
     def add(self, volume: torch.Tensor) -> torch.Tensor:
-        """(N, C, R, 2) sums of (N, C, *spatial)."""
-        zeros = volume.new_zeros(math.prod(self.shape))
-        blocks = zeros.index_add(0, self.places, volume.flatten()).view(self.shape)
+        """The sums (N, C, count) of (N, C, *spatial)."""
+        zeros = volume.new_zeros(math.prod(self._shape))
+        blocks = zeros.index_add(0, self._places, volume.flatten()).view(self._shape)
         return blocks.double().sum(0).to(volume.dtype)

@@ -7,8 +7,9 @@ import torch
 
 from spineloss.kernels.components import nearest_components
 from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.kernels.skeletons import tubed_skeletons
 
-MapName = Literal["mm", "voxel", "components"]
+MapName = Literal["mm", "voxel", "components", "skeleton"]
 
 
 def target_map(
@@ -16,17 +17,21 @@ def target_map(
     masks: torch.Tensor,
     spacing: torch.Tensor | Sequence[float] | None = None,
     counted: torch.Tensor | None = None,
+    *,
+    exclusive: bool = False,
 ) -> torch.Tensor:
     """A map of each sample and channel, without gradient.
 
     mm, voxel     signed distances to the boundary, in that unit: positive outside, negative inside
     components    the number of the nearest connected component, from 1
+    skeleton      where the skeleton is, two voxels thicker on each side but inside the mask
 
     Args:
         name: one of them.
         masks: (N, C, *spatial), 2D or 3D; a voxel above 0.5 is foreground.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
         counted: (N, 1 or C, *spatial) booleans; a voxel that is ignored is neither foreground nor background.
+        exclusive: whether channel 0 is the background of exclusive classes, which has no skeleton.
 
     Returns:
         (N, C, *spatial), on the masks' device and made there.
@@ -34,7 +39,10 @@ def target_map(
     >>> target_map("components", torch.tensor([[[1.0, 0.0, 0.0, 0.0, 1.0]]])).tolist()
     [[[1, 1, 1, 2, 2]]]
     """
+    if name in ("mm", "voxel"):
+        return signed_distance_maps(masks, spacing if name == "mm" else None, counted)
+    hard = masks.detach() > 0.5
+    hard = hard if counted is None else hard & counted
     if name == "components":
-        hard = masks.detach() > 0.5
-        return nearest_components(hard if counted is None else hard & counted, spacing)
-    return signed_distance_maps(masks, spacing if name == "mm" else None, counted)
+        return nearest_components(hard, spacing)
+    return tubed_skeletons(torch.cat([torch.zeros_like(hard[:, :1]), hard[:, 1:]], 1) if exclusive else hard)

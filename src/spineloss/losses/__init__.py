@@ -1,7 +1,8 @@
 """Segmentation losses, each an ordinary `torch.nn.Module` called with (logits, target)."""
 
 from spineloss.losses.base import Loss, Parameter
-from spineloss.losses.boundary import Boundary, Hausdorff
+from spineloss.losses.boundary import Boundary, GeneralisedSurface, Hausdorff
+from spineloss.losses.calibration import CalibrationError
 from spineloss.losses.compound import (
     Compound,
     DiceCrossEntropy,
@@ -40,6 +41,7 @@ from spineloss.losses.region import (
     SquaredDice,
     Tversky,
 )
+from spineloss.losses.topology import SkeletonRecall
 
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss
@@ -76,6 +78,9 @@ LOSSES: dict[str, type[Loss]] = {
         ExponentialLogarithmic,
         UnifiedFocal,
         DiceTopK,
+        GeneralisedSurface,
+        SkeletonRecall,
+        CalibrationError,
     )
 }
 
@@ -85,6 +90,7 @@ __all__ = [
     "Boundary",
     "BoundaryDoU",
     "Brier",
+    "CalibrationError",
     "Compound",
     "CrossEntropy",
     "Dice",
@@ -97,6 +103,7 @@ __all__ = [
     "Focal",
     "GeneralisedCrossEntropy",
     "GeneralisedDice",
+    "GeneralisedSurface",
     "Hausdorff",
     "IoU",
     "L1",
@@ -110,6 +117,7 @@ __all__ = [
     "Parameter",
     "Poly1",
     "SensitivitySpecificity",
+    "SkeletonRecall",
     "SmoothedCrossEntropy",
     "SquaredDice",
     "TopK",

@@ -215,7 +215,8 @@ class Inputs:
         self._check_range()
         if name in self.target_maps:
             return self.target_maps[name]
-        return target_map(name, volumes_of(self.target, self.logits), self.spacing, self.counted)
+        masks, exclusive = volumes_of(self.target, self.logits), self.convention.activation == "softmax"
+        return target_map(name, masks, self.spacing, self.counted, exclusive=exclusive)
 
     def distances(self, unit: Unit) -> torch.Tensor:
         """Signed distance maps of the target; 0 at ignored voxels."""
