@@ -5,6 +5,7 @@ import pytest
 from medpy.metric import binary
 from scipy import ndimage
 from sklearn import metrics as sklearn
+from sklearn.calibration import calibration_curve
 
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS, evaluate
@@ -62,9 +63,11 @@ def test_a_shift_by_hand():
 
 def test_perfect():
     target = blobs(0)[0]
-    scores = evaluate(target, target, SPACING, tolerance=2.0)
-    for name, metric in METRICS.items():
-        assert scores[name] == (1.0 if metric.higher_is_better else 0.0)
+    scores = evaluate(target, target, SPACING, tolerance=2.0, probabilities=target.astype(np.float32))
+    assert scores.keys() == METRICS.keys()
+    assert scores.pop("components_matched") == ndimage.label(target, np.ones((3, 3, 3)))[1]
+    for name, score in scores.items():
+        assert score == (1.0 if METRICS[name].higher_is_better else 0.0)
 
 
 def test_undefined_is_nan_and_never_a_number():
@@ -76,7 +79,43 @@ def test_undefined_is_nan_and_never_a_number():
     assert invented["dice"] == invented["precision"] == 0 and math.isnan(invented["recall"])
     nothing = evaluate(empty, empty, SPACING, tolerance=2.0)
     assert nothing["accuracy"] == 1
-    assert all(math.isnan(nothing[name]) for name in METRICS if name != "accuracy")
+    counted = ("components_matched", "components_missed", "components_added")
+    assert [nothing[name] for name in counted] == [0, 0, 0]
+    assert all(math.isnan(nothing[name]) for name in METRICS if name not in ("accuracy", *counted))
+    assert [missed[name] for name in counted] == [0, 1, 0] and missed["component_dice"] == 0
+    assert [invented[name] for name in counted] == [0, 0, 1] and math.isnan(invented["component_dice"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_components_are_scored_in_their_voronoi_regions(seed):
+    prediction, target = blobs(seed)
+    scores = evaluate(prediction, target, SPACING, tolerance=2.0)
+    touching = np.ones((3, 3, 3))
+    (of_target, count), (parts, found) = (ndimage.label(mask, touching) for mask in (target, prediction))
+    distances = np.stack([ndimage.distance_transform_edt(of_target != k, SPACING) for k in range(1, count + 1)])
+    nearest = distances.argmin(0) + 1
+    dices = [
+        2 * (prediction & (of_target == k)).sum() / ((prediction & (nearest == k)).sum() + (of_target == k).sum())
+        for k in range(1, count + 1)
+    ]
+    assert count > 1 and scores["component_dice"] == pytest.approx(np.mean(dices), abs=2e-3)  # but for ties
+    matched = sum((prediction & (of_target == k)).any() for k in range(1, count + 1))
+    added = sum(not (target & (parts == k)).any() for k in range(1, found + 1))
+    assert (scores["components_matched"], scores["components_missed"]) == (matched, count - matched)
+    assert scores["components_added"] == added
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_calibration_equals_scikit_learn_and_its_definition(annotated):
+    random = np.random.default_rng(4)
+    target = blobs(0)[1]
+    probabilities = np.clip(0.4 * target + random.random(target.shape) ** 2 * 0.6, 0, 1)
+    mask = random.random(target.shape) < 0.7 if annotated else np.ones(target.shape, bool)
+    scores = evaluate(probabilities > 0.5, target, SPACING, tolerance=2.0, mask=mask, probabilities=probabilities)
+    truth, p = target[mask], probabilities[mask]
+    assert scores["brier"] == pytest.approx(sklearn.brier_score_loss(truth, p))
+    shares, means = calibration_curve(truth, p, n_bins=20)
+    assert scores["ace"] == pytest.approx(np.abs(shares - means).mean())
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
@@ -96,6 +135,8 @@ def test_masks_of_numbers_score_as_booleans(dtype):
         ({"spacing": (1.0, 1.0, 1.0)}, "spacing must hold 2 numbers above 0"),
         ({"spacing": (1.0, 0.0)}, "spacing must hold 2 numbers above 0"),
         ({"tolerance": -1.0}, "tolerance must be at least 0"),
+        ({"probabilities": np.ones((3, 2))}, r"probabilities \(3, 2\) and target"),
+        ({"probabilities": np.full((2, 3), -3.0)}, r"probabilities must be numbers in \[0, 1\]"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(change, words):

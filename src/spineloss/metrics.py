@@ -1,9 +1,11 @@
-"""Metrics of one binary prediction: overlap from counts, surface distances in mm.
+"""Metrics of one binary prediction: overlap from counts, surface distances in mm, components, calibration.
 
 What is undefined is NaN, and NaN never enters a mean; how often that happened is reported beside it.
 - An overlap of 0/0 is undefined: precision of an empty prediction, recall of an empty target, Dice of both empty.
 - Surface distances are undefined when prediction or target is empty: there is no surface to measure to.
 - Surface Dice is 0 when one of the two is empty, undefined when both are.
+- The Dice of components is undefined when the target has none; how many are matched, missed and added never is.
+- Calibration is undefined where no probabilities are given.
 - Where nobody annotated, nothing counts. A surface is then where a mask meets what is annotated as outside; where
   there is no such place, distances and surface Dice are undefined.
 """
@@ -13,14 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from spineloss.errors import UserError
+from spineloss.kernels.components import components_of, nearest_numbers
 from spineloss.kernels.distance_transform import distance_map
+
+BINS = 20  # of probabilities
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown: its title, its unit (`%` or `mm`), and whether higher is better."""
+    """How a metric is shown: its title, its unit (`%`, `mm` or `components`), and whether higher is better."""
 
     title: str
     unit: str
@@ -30,6 +36,11 @@ class Metric:
     def scale(self) -> float:
         """What a value is multiplied by to be in its unit: shares are kept in [0, 1]."""
         return 100 if self.unit == "%" else 1
+
+    @property
+    def heading(self) -> str:
+        """Its title, and its unit where that is no share."""
+        return self.title if self.unit == "%" else f"{self.title} ({self.unit})"
 
 
 METRICS: dict[str, Metric] = {
@@ -43,6 +54,12 @@ METRICS: dict[str, Metric] = {
     "hd95": Metric("HD95", "mm", False),
     "assd": Metric("ASSD", "mm", False),
     "surface_dice": Metric("Surface Dice", "%", True),
+    "component_dice": Metric("Component Dice", "%", True),
+    "components_matched": Metric("Matched", "components", True),
+    "components_missed": Metric("Missed", "components", False),
+    "components_added": Metric("Added", "components", False),
+    "ace": Metric("ACE", "%", False),
+    "brier": Metric("Brier", "%", False),
 }
 
 
@@ -53,6 +70,7 @@ def evaluate(
     *,
     tolerance: float,
     mask: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
 ) -> dict[str, float]:
     """All metrics of one volume; shares in [0, 1], distances in mm.
 
@@ -62,6 +80,7 @@ def evaluate(
         spacing: of each axis, mm, above 0.
         tolerance: of the surface Dice, mm, at least 0.
         mask: likewise; False (or 0) ignores a voxel. All count by default.
+        probabilities: (*spatial) of the foreground, in [0, 1]; without them calibration is undefined.
 
     Returns:
         A number for each of `METRICS`; NaN where undefined (see above).
@@ -90,8 +109,11 @@ def evaluate(
     fp = int(np.count_nonzero(found)) - tp
     fn = int(np.count_nonzero(true)) - tp
     voxels = target.size if counted is None else int(np.count_nonzero(counted))
-    return overlap(tp, fp, fn, voxels - tp - fp - fn) | surface_distances(
-        prediction, target, spacing, tolerance, counted
+    return (
+        overlap(tp, fp, fn, voxels - tp - fp - fn)
+        | surface_distances(prediction, target, spacing, tolerance, counted)
+        | component_scores(found, true, spacing)
+        | calibration(_probabilities(probabilities, target), true, counted)
     )
 
 
@@ -106,6 +128,17 @@ def _booleans(name: str, mask: np.ndarray) -> np.ndarray:
             "(`labels == 2`), a 0/255 mask with 0 and probabilities with 0.5."
         )
     return mask.astype(bool)
+
+
+def _probabilities(given: np.ndarray | None, target: np.ndarray) -> np.ndarray | None:
+    if given is None:
+        return None
+    given = np.asarray(given)
+    if given.shape != target.shape:
+        raise UserError(f"probabilities {given.shape} and target {target.shape} must have the same shape.")
+    if given.dtype.kind != "f" or not (given.min(initial=0) >= 0 and given.max(initial=1) <= 1):
+        raise UserError("probabilities must be numbers in [0, 1]: take the sigmoid or softmax of logits.")
+    return given
 
 
 def overlap(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
@@ -185,3 +218,66 @@ def border(mask: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
             middle[axis] = shift
             eroded &= inner[tuple(middle)]
     return mask & ~eroded if counted is None else mask & counted & ~eroded
+
+
+def component_scores(prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    """How well each connected component of the target is found, whatever its size.
+
+    Component Dice is the mean over the target's components of the Dice of all voxels that are nearer to it than to
+    another (CC-Dice). A component of the target is matched where a voxel of it is predicted, and missed otherwise;
+    one of the prediction is added where no voxel of it is true.
+
+    References:
+        Jaus et al., Every component counts: rethinking the measure of success for medical semantic segmentation in
+        multi-instance segmentation tasks, AAAI 2025.
+
+    >>> prediction, target = np.array([[1, 0, 0, 0, 0, 1]], bool), np.array([[1, 1, 0, 1, 0, 0]], bool)
+    >>> list(component_scores(prediction, target, (1, 1)).values())  # Dice 2/3 and 0
+    [0.3333333333333333, 1, 1, 1]
+    """
+    names = ("component_dice", "components_matched", "components_missed", "components_added")
+    if not prediction.any() and not target.any():
+        return dict(zip(names, (math.nan, 0, 0, 0), strict=True))
+    box = _bounding_box(prediction | target)
+    found, true = prediction[box], target[box]
+    parts, of_target = (components_of(torch.from_numpy(mask)[None, None]) for mask in (found, true))
+    count, hits = int(of_target.max()), found & true
+    touched = len(np.unique(parts[0, 0].numpy()[hits]))
+    added = int(parts.max()) - touched
+    if not count:
+        return dict(zip(names, (math.nan, 0, 0, added), strict=True))
+    numbers, nearest = (each[0, 0].numpy() for each in (of_target, nearest_numbers(of_target, spacing)))
+    size, hit, claimed = (
+        np.bincount(each, minlength=count + 1)[1:] for each in (numbers[true], numbers[hits], nearest[found])
+    )
+    matched = int(np.count_nonzero(hit))
+    return dict(
+        zip(names, (float(np.mean(2 * hit / (size + claimed))), matched, count - matched, added), strict=True)
+    )
+
+
+def calibration(
+    probabilities: np.ndarray | None, target: np.ndarray, counted: np.ndarray | None = None
+) -> dict[str, float]:
+    """Whether probabilities are the share of voxels that are foreground; both in [0, 1], 0 is best.
+
+    `ace` is the average calibration error: voxels are sorted into 20 bins by their probability, and it is the mean
+    over the bins that hold any of |mean probability - share of foreground|. `brier` is the mean of (P - Y)^2.
+
+    References:
+        Barfoot et al., Average calibration error: a differentiable loss for improved reliability in image
+        segmentation, MICCAI 2024.
+
+    >>> scores = calibration(np.array([0.5, 0.5, 0.5, 0.5]), np.array([True, False, False, False]))
+    >>> scores["ace"], scores["brier"]
+    (0.25, 0.25)
+    """
+    if probabilities is None or (counted is not None and not counted.any()):
+        return {"ace": math.nan, "brier": math.nan}
+    p = probabilities.ravel() if counted is None else probabilities[counted]
+    true = target.ravel() if counted is None else target[counted]
+    number = np.minimum((p * BINS).astype(np.int8), BINS - 1)
+    held = np.bincount(number, minlength=BINS)
+    confident, right = np.bincount(number, p, BINS), np.bincount(number[true], minlength=BINS)
+    gaps = np.abs(confident - right)[held > 0] / held[held > 0]
+    return {"ace": float(gaps.mean()), "brier": float(np.square(p - true).mean(dtype=np.float64))}

@@ -124,6 +124,10 @@ class Labelling:
         """Of logits (N, outputs, Z, Y, X), float32 at least."""
         return probabilities_of(logits, self.activation)
 
+    def of_structures(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Those of the structures among probabilities (outputs, Z, Y, X)."""
+        return probabilities[1:] if self.exclusive else probabilities
+
     def decide(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Where each structure is predicted, (structures, Z, Y, X) booleans, from (outputs, Z, Y, X)."""
         if self.exclusive:

@@ -11,7 +11,7 @@ from spineloss.results.comparison import Result, compare_study, refuse_unknown_m
 from spineloss.results.convergence import Convergence
 from spineloss.results.learning_rates import rates_in_words, read_choices
 from spineloss.results.rate_ranges import RateRange, open_ends_in_words, rate_ranges
-from spineloss.results.records import Record, case_values, read_records
+from spineloss.results.records import Record, case_values, measured, read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
 from spineloss.results.sentences import answer, caution, verdict_words
@@ -115,7 +115,7 @@ def read_content(
     if not records:
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
     methods = list(dict.fromkeys(record.method for record in records))
-    others = [metric for metric in METRICS if metric not in metrics]
+    others = [metric for metric in measured(records) if metric not in metrics]
     compared = compare_study(records, metrics, reference, margins, beside=others) if len(methods) > 1 else []
     results = {result.metric: result for result in compared}
     rows = summarise(records, "last")
@@ -135,7 +135,7 @@ def read_content(
         table=_table(methods, rows, results, study),
         metrics=list(metrics),
         results=results,
-        values={metric: case_values(records, metric, patients=False) for metric in METRICS},
+        values={metric: case_values(records, metric, patients=False) for metric in measured(records)},
         rows=rows,
         curves={method: _curves(folder, method, records) for method in methods},
         statuses=statuses,
@@ -173,10 +173,10 @@ def _table(
     return [
         MethodRow(
             method,
-            max(shown[method, metric].folds for metric in METRICS),
+            max(row.folds for row in rows if row.method == method),
             {
                 metric: _score(shown[method, metric], [shown[other, metric] for other in methods], results)
-                for metric in METRICS
+                for metric in dict.fromkeys(row.metric for row in rows)
             },
             theirs.get(method, {}),
         )

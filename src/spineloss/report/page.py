@@ -37,7 +37,8 @@ from spineloss.results.statistics import shared_cases
 from spineloss.seeding import generator
 from spineloss.training.validation import widest_slice
 
-DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall")  # beside what decides
+# Beside what decides.
+DISTRIBUTIONS = ("dice", "hd95", "surface_dice", "assd", "precision", "recall", "component_dice")
 THUMBNAIL, PICTURE = 190, 220  # pixels high
 DRAWS = 8
 PIXELS_PER_INCH = 100  # of a chart in the page
@@ -122,7 +123,7 @@ def _save(figure: Figure, path: Path) -> None:
 def _figures(content: Content) -> dict[str, Figure]:
     drawn = {f"distribution-{metric}": charts.distributions(content, metric) for metric in _distributed(content)}
     drawn["precision-recall"] = charts.precision_recall(content)
-    drawn |= {f"curve-{column}": charts.curves(content, column) for column in CURVES}
+    drawn |= {f"curve-{column}": charts.curves(content, column) for column in _columns(content)}
     drawn |= {f"weights-{number}": figure for number, figure in enumerate(charts.trajectories(content).values())}
     drawn |= {f"landscape-{number}": figure for number, figure in enumerate(charts.landscapes(content).values())}
     if content.convergence and content.convergence.ranks:
@@ -134,7 +135,11 @@ def _figures(content: Content) -> dict[str, Figure]:
 
 
 def _distributed(content: Content) -> list[str]:
-    return list(dict.fromkeys([*content.metrics, *DISTRIBUTIONS]))
+    return list(dict.fromkeys([*content.metrics, *(name for name in DISTRIBUTIONS if name in content.values)]))
+
+
+def _columns(content: Content) -> list[str]:
+    return [column for column in CURVES if column not in METRICS or column in content.values]
 
 
 def _volumes(content: Content, progress: Callable[[str], None], case: str | None, channel: str | None) -> Volumes:
@@ -293,7 +298,9 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
 
 
 def _curve_titles(content: Content, drawn: dict[str, Figure]) -> dict[str, str]:
-    titles = {name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in CURVES}
+    titles = {
+        name: METRICS[name].title if name in METRICS else charts.CURVE_TITLES[name] for name in _columns(content)
+    }
     if "curve-rank" in drawn:
         titles["rank"] = f"Rank by {METRICS[content.decisive].title}"
     return titles

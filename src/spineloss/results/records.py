@@ -68,7 +68,14 @@ def is_missed(scores: Mapping[str, float], metric: str) -> bool:
     >>> is_missed(missed, "hd95"), is_missed(missed, "dice"), is_missed(missed | {"recall": math.nan}, "hd95")
     (True, False, False)
     """
-    return math.isnan(scores[metric]) and scores["recall"] == 0
+    by_prediction = metric == "precision" or METRICS[metric].unit == "mm"
+    return by_prediction and math.isnan(scores[metric]) and scores["recall"] == 0
+
+
+def measured(records: Iterable[Record]) -> list[str]:
+    """The metrics of which any run has a value: one finished before a metric came has none of it."""
+    rows = [row for record in records for cases in record.scores.values() for row in cases.values()]
+    return [metric for metric in METRICS if any(not math.isnan(row[metric]) for row in rows)]
 
 
 def fill_missed(records: Iterable[Record], diagonals: Mapping[str, float]) -> list[Record]:

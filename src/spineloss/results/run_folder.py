@@ -224,7 +224,7 @@ class Run:
         def read(rows: list[dict[str, str]]) -> Scores:
             scores: Scores = defaultdict(dict)
             for row in rows:
-                values = {metric: float(row[metric]) if row[metric] else math.nan for metric in METRICS}
+                values = {metric: float(row.get(metric) or math.nan) for metric in METRICS}
                 scores[int(row["epoch"])][row["case"], row["label"]] = values
             if not scores:
                 raise ValueError("it has no rows")

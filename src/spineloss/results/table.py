@@ -12,7 +12,15 @@ from spineloss.errors import UserError
 from spineloss.files import csv_text, write_csv
 from spineloss.metrics import METRICS
 from spineloss.results.averages import average
-from spineloss.results.records import EpochChoice, Record, chosen_epoch, is_missed, read_records, run_mean
+from spineloss.results.records import (
+    EpochChoice,
+    Record,
+    chosen_epoch,
+    is_missed,
+    measured,
+    read_records,
+    run_mean,
+)
 from spineloss.results.score_text import score
 from spineloss.results.text_table import Cell, Format, TextTable, lay_out, refuse_unknown_format
 
@@ -58,17 +66,18 @@ def summarise(records: Sequence[Record], epoch: EpochChoice = "last") -> list[Su
     runs: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         runs[record.method].append(record)
-    return [summary for method, found in runs.items() for summary in _summaries(method, found, epoch)]
+    metrics = measured(records)
+    return [row for method, found in runs.items() for row in _summaries(method, found, metrics, epoch)]
 
 
-def _summaries(method: str, runs: Sequence[Record], epoch: EpochChoice) -> list[Summary]:
+def _summaries(method: str, runs: Sequence[Record], metrics: Sequence[str], epoch: EpochChoice) -> list[Summary]:
     first = next(iter(runs[0].scores.values()))
     labels = list(dict.fromkeys(label for _, label in first))
     # With several labels, their average within the case comes first.
     shown = (
         [("mean", labels), *((label, [label]) for label in labels)] if len(labels) > 1 else [(labels[0], labels)]
     )
-    return [_summary(method, name, metric, runs, chosen, epoch) for name, chosen in shown for metric in METRICS]
+    return [_summary(method, name, metric, runs, chosen, epoch) for name, chosen in shown for metric in metrics]
 
 
 def _summary(
@@ -132,20 +141,20 @@ def _cells(rows: Sequence[Summary], folds: int) -> tuple[list[str], list[list[Ce
     lines: dict[tuple[str, str], dict[str, Summary]] = defaultdict(dict)
     for row in rows:
         lines[row.method, row.label][row.metric] = row
-    labels = {label for _, label in lines}
+    labels, metrics = {label for _, label in lines}, list(dict.fromkeys(row.metric for row in rows))
     best = {
         (label, metric): best_mean([row for row in rows if (row.label, row.metric) == (label, metric)])
         for label in labels
-        for metric in METRICS
+        for metric in metrics
     }
     head = ["Method", *(["Label"] if len(labels) > 1 else [])]
-    head += [metric.title + (" (mm)" if metric.unit == "mm" else "") for metric in METRICS.values()]
+    head += [METRICS[metric].heading for metric in metrics]
     table = []
     for (method, label), found in lines.items():
         finished = max(row.folds for row in found.values())
         name = method if finished >= folds else f"{method} ({finished}/{folds} folds)"
         cells = [Cell(name), *([Cell(label)] if len(labels) > 1 else [])]
-        cells += [Cell(_marked(found[metric]), is_best(found[metric], best[label, metric])) for metric in METRICS]
+        cells += [Cell(_marked(found[metric]), is_best(found[metric], best[label, metric])) for metric in metrics]
         table.append(cells)
     return head, table
 

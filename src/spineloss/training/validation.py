@@ -97,8 +97,12 @@ def validate(
         if not examples:
             seen = predictions if counted is None else predictions & counted
             examples.append(Example(sample, seen, truths, spacing))
-        for label, prediction, truth in zip(labelling.names, predictions, truths, strict=True):
-            scores = evaluate(prediction.numpy(), truth.numpy(), spacing, tolerance=tolerance, mask=annotated)
+        of_structures = labelling.of_structures(probabilities).clamp(0, 1)  # interpolation may round beyond
+        for label, *volumes in zip(labelling.names, predictions, truths, of_structures, strict=True):
+            prediction, truth, probability = (volume.numpy() for volume in volumes)
+            scores = evaluate(
+                prediction, truth, spacing, tolerance=tolerance, mask=annotated, probabilities=probability
+            )
             rows.append({"case": sample.case, "label": label, **scores})
     network.train()
     return Validation(rows, examples[0], forward)
