@@ -9,7 +9,7 @@ from spineloss.text import parse
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_explained(name):
     found = entry(name)
-    assert found.category in {"distribution", "region", "boundary", "compound"}
+    assert found.category in {"distribution", "region", "boundary", "compound", "topology", "calibration"}
     assert found.equation and found.use.endswith(".")
     assert found.formula and ">>>" not in found.formula + found.paper
     assert str(parse(found.example)) == found.example
@@ -22,7 +22,7 @@ def test_an_entry_holds_what_its_class_declares():
     assert found.paper.startswith("Hashemi et al.") and found.paper.endswith("2019.")
     beta, over, smooth = found.arguments
     assert (beta.name, beta.default, beta.range) == ("beta", "1.52", "0 to 10")
-    assert (over.name, over.default, over.range) == ("over", "sample", "sample, batch or world")
+    assert (over.name, over.default, over.range) == ("over", "sample", "sample, batch, world, component or blob")
     assert smooth.default == "1e-05"
     assert "weights false negatives more" in beta.meaning
 

@@ -193,7 +193,8 @@ def test_a_choice_is_noted_and_fails_nothing(loss, noted):
 
 
 BY_FORMULA = {
-    # Label smoothing pulls back what is surer than 19 to 1; noise-robust Dice divides by sum(P^2), which errors raise.
+    # Label smoothing pulls back what is surer than 19 to 1; noise-robust Dice divides by sum(P^2), which errors
+    # raise.
     "smoothed_cross_entropy": {"gradient sign"},
     "noise_robust_dice": {"gradient sign"},
     # A voxel may change its bin, which the gradient does not see; what is too sure is held back, right or wrong.

@@ -6,7 +6,9 @@ import torch
 from scipy import ndimage
 
 from losses.reference import REFERENCE, sigmoid, softmax
+from spineloss.errors import UserError
 from spineloss.kernels.target_maps import target_map
+from spineloss.losses import LOSSES
 from spineloss.text import loss
 
 SPACING = (3.0, 0.7, 1.1)
@@ -75,6 +77,22 @@ def test_of_one_component_it_is_the_loss_itself(name, part):
     target[..., 2:4, 3:5, 3:6] = 1
     logits = torch.randn(target.shape)
     torch.testing.assert_close(loss(f"{name}(over={part})")(logits, target), loss(name)(logits, target))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", [name for name, each in LOSSES.items() if "over" in each.__dataclass_fields__])
+def test_of_one_component_every_loss_is_itself_or_says_no(name, part, activation):
+    numbers = torch.zeros(2, 6, 7, 8, dtype=torch.long)
+    numbers[:, 1:4, 2:5, 2:6], numbers[:, 5, 5:, 1:3] = 1, 2
+    logits = torch.randn(2, 3, 6, 7, 8, generator=torch.Generator().manual_seed(0))
+    whole = loss(name, activation=activation)
+    try:
+        found = loss(f"{name}(over={part})", activation=activation)(logits, numbers)
+    except UserError:
+        assert name in ("generalised_dice", "boundary_dou", "asymmetric_focal", "top_k", "lovasz", "lovasz_hinge")
+    else:
+        torch.testing.assert_close(found, whole(logits, numbers))
 
 
 def test_a_small_component_weighs_as_much_as_a_large_one():

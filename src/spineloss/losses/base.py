@@ -58,7 +58,7 @@ class Loss(nn.Module, Convention):
     """
 
     name: ClassVar[str]
-    category: ClassVar[str] = ""  # distribution, region, boundary or compound, as in the thesis's Fig. 2.2
+    category: ClassVar[str] = ""  # distribution, region, boundary, compound, topology or calibration
     equation: ClassVar[str] = ""  # in LaTeX
     use: ClassVar[str] = ""  # when to use it, and when not
 

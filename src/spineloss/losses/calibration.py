@@ -25,6 +25,7 @@ class CalibrationError(Loss):
     """
 
     name = "calibration_error"
+    category = "calibration"
     equation = r"\frac{1}{|B|} \sum_{b \in B} \left|\overline{P}_b - \overline{Y}_b\right|"
     use = (
         "Beside Dice with cross-entropy, when probabilities are read as such. Not alone: the share of foreground, "

@@ -280,7 +280,10 @@ class UnifiedFocal(WeightedSum):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        return AsymmetricFocal(self.delta, self.gamma), AsymmetricFocalTversky(self.delta, self.gamma)
+        return (
+            AsymmetricFocal(delta=self.delta, gamma=self.gamma),
+            AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma),
+        )
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -319,7 +322,7 @@ class ExponentialLogarithmic(WeightedSum):
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        return LogarithmicDice(self.gamma_dice), EntropyPower(self.gamma_entropy)
+        return LogarithmicDice(gamma=self.gamma_dice), EntropyPower(gamma=self.gamma_entropy)
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -5,10 +5,11 @@ from typing import Literal
 
 import torch
 
+from spineloss.errors import UserError
 from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.target_maps import MapName
 from spineloss.losses.base import Loss, choice, parameter
-from spineloss.losses.component_inputs import read_over
+from spineloss.losses.component_inputs import PARTS, read_over
 from spineloss.losses.inputs import Inputs
 
 
@@ -28,7 +29,7 @@ class VoxelLoss(Loss):
 
     @property
     def needs(self) -> frozenset[MapName]:
-        return frozenset(() if self.over == "voxel" else {"components"})
+        return frozenset({"components"} if self.over in PARTS else ())
 
     @abstractmethod
     def sums(self, inputs: Inputs) -> torch.Tensor:
@@ -38,12 +39,12 @@ class VoxelLoss(Loss):
         return inputs.per_voxel(self.sums(inputs))
 
     def compute(self, inputs: Inputs) -> torch.Tensor:
-        if self.over == "voxel":
+        if self.over not in PARTS:
             return inputs.average_voxels(self.sums(inputs))
         return super().compute(read_over(inputs, self.over, by_voxel=True))
 
     def shares(self, inputs: Inputs) -> torch.Tensor:
-        if self.over == "voxel":
+        if self.over not in PARTS:
             return self.values(inputs)
         parts = read_over(inputs, self.over, by_voxel=True)
         return parts.without_background(self.values(parts))
@@ -243,6 +244,8 @@ class AsymmetricFocal(VoxelLoss):
         foreground, background = self.delta * foreground, (1 - self.delta) * background
         if inputs.convention.activation == "sigmoid":
             return foreground + background
+        if self.over in PARTS:
+            raise UserError(f"{self}: of exclusive classes it treats the background apart; leave out `over`.")
         return torch.cat([background[:, :1], foreground[:, 1:]], dim=1)
 
 

@@ -38,7 +38,9 @@ class TopK(CrossEntropy):
     )
 
     k: float = parameter(default=10.0, low=0.1, high=100, meaning="per cent of the voxels that count")
-    over: Literal["sample", "batch"] = choice(default="sample", meaning="what voxels are ranked over")
+    over: Literal["sample", "batch"] = choice(  # type: ignore[assignment]  # ranks have meanings of their own
+        default="sample", meaning="what voxels are ranked over"
+    )
 
     @property
     def columns(self) -> tuple[Column, ...]:

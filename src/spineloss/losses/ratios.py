@@ -9,6 +9,8 @@ from spineloss.losses.base import choice, parameter
 from spineloss.losses.inputs import Inputs
 from spineloss.losses.region import Overlap
 
+Whole = Literal["sample", "batch", "world"]  # where a component alone has no meaning
+
 MOST_SURE = 0.8  # the largest alpha of Boundary-DoU, as its authors have it
 
 
@@ -35,6 +37,7 @@ class GeneralisedDice(Overlap):
         "that class is then nearly all of the loss. With one channel it is Dice."
     )
 
+    over: Whole = choice(default="sample", meaning="what counts are added over")
     weighting: Literal["square", "simple", "uniform"] = choice(
         default="square", meaning="what the volume of a class is divided out by"
     )
@@ -180,6 +183,8 @@ class BoundaryDoU(Overlap):
         "Large and small structures at once, when outlines matter and no distance map is to be made. Not for "
         "tiny or thin structures alone: those are all boundary, and it is V-Net's Dice."
     )
+
+    over: Whole = choice(default="sample", meaning="what counts are added over")
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         counts = inputs.counts(self.over)

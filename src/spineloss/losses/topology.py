@@ -28,6 +28,7 @@ class SkeletonRecall(Loss):
     """
 
     name = "skeleton_recall"
+    category = "topology"
     equation = r"1 - \frac{\sum_i P_i\,S_i}{\sum_i S_i}"
     use = (
         "Beside Dice with cross-entropy, when vessels, nerves or airways must not be interrupted. Not alone: it "
