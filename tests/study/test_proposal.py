@@ -1,20 +1,26 @@
 """What is proposed for data of known shapes, by the rules that the documentation gives."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from spineloss.cli.application import app
-from spineloss.data.fingerprint import Fingerprint, Share
+from spineloss.data.cases import Labels
+from spineloss.data.check import check
+from spineloss.data.fingerprint import Fingerprint, Share, fingerprint
+from spineloss.data.layouts import find_cases
 from spineloss.errors import UserError
 from spineloss.study.proposal import MOST_VOXELS, look, patch_for, propose
 
 
 def found(shapes, spacings, patients=None):
     cases = len(shapes)
-    intensities, labels = ((0, 255),) * cases, (Share(1, cases, 0.02),)
-    return Fingerprint("test", "LPS", tuple(shapes), tuple(spacings), intensities, labels, patients or cases)
+    intensities, labels = ((0, 255),) * cases, (Share(1, "organ", cases, 0.02),)
+    sizes = {"shapes": tuple(shapes), "spacings": tuple(spacings), "intensities": intensities}
+    described = {"layout": "test", "channels": ("image",), "orientation": "LPS", "ignored": None}
+    return Fingerprint(**sizes, **described, labels=labels, patients=patients or cases)
 
 
 def settings(*given):
@@ -75,6 +81,15 @@ def test_several_labels_are_told_apart(small_data):
     proposed = {each.key: each.value for each in propose(look(small_data))}
     assert (proposed["labels"], proposed["target"]) == ([1, 2], "exclusive")
     assert settings([(32, 64, 64)] * 4, [(1, 1, 1)] * 4)["target"] == "merged"
+
+
+def test_what_nobody_annotated_is_no_label_to_segment(small_data):
+    layout = replace(find_cases(small_data), labels=Labels({1: "upper"}, ignore=2))
+    report = check(layout)
+    seen = fingerprint(layout, report, {row.case: row.case for row in report.rows})
+    proposed = {each.key: each for each in propose(seen)}
+    assert (seen.labels[0].name, proposed["labels"].value, proposed["target"].value) == ("upper", [1], "merged")
+    assert "label 2 is what nobody annotated" in proposed["labels"].reason
 
 
 def test_the_fingerprint_of_small_data_by_hand(small_data):

@@ -96,6 +96,7 @@ def plan(
 
     found = look(source)
     say(f"{found.layout}: {found.cases} cases of {found.patients} patients, axes {found.orientation}")
+    say(f"Channels: {', '.join(found.channels)}")
     show(_spread_table(found))
     show(_label_table(found))
     table = Table(box=None, pad_edge=False)
@@ -127,10 +128,11 @@ def _spread_table(found: "Fingerprint") -> Table:
 
 def _label_table(found: "Fingerprint") -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("label", "cases", "median share"):
+    table.add_column("label")
+    for title in ("cases", "median share"):
         table.add_column(title, justify="right")
     for each in found.labels:
-        table.add_row(str(each.label), str(each.cases), f"{100 * each.share:.3f} %")
+        table.add_row(f"{each.label} {each.name}", str(each.cases), f"{100 * each.share:.3f} %")
     return table
 
 

@@ -47,14 +47,14 @@ def look(source: Path) -> Fingerprint:
     if len(report.rows) < 2:
         raise UserError(f"{source} holds {len(report.rows)} readable cases: a study needs two or more.")
     declared = {case.id: case.group for case in layout.cases if case.group}
-    return fingerprint(report, group_cases([row.case for row in report.rows], declared))
+    return fingerprint(layout, report, group_cases([row.case for row in report.rows], declared))
 
 
 def propose(found: Fingerprint) -> list[Proposed]:
     """Settings for the data of a fingerprint, in the order of a study file."""
     folds = min(FOLDS, found.patients)
     return [
-        Proposed("labels", [share.label for share in found.labels], "all that occur"),
+        _labels(found),
         _target(found),
         *_resolution(found),
         Proposed("width", 8, "an eighth of the thesis's: minutes on a CPU; on a GPU 32 or 64"),
@@ -63,6 +63,11 @@ def propose(found: Fingerprint) -> list[Proposed]:
         Proposed("batch", BATCH, f"of {MOST_VOXELS} voxels or fewer each"),
         Proposed("learning_rate", "auto", "scales with the width; a list is chosen from, for each method"),
     ]
+
+
+def _labels(found: Fingerprint) -> Proposed:
+    ignored = "" if found.ignored is None else f"; label {found.ignored} is what nobody annotated"
+    return Proposed("labels", [share.label for share in found.labels], f"all that occur{ignored}")
 
 
 def _target(found: Fingerprint) -> Proposed:
