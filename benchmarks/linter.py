@@ -40,14 +40,13 @@ MONAI = [
     "monai.losses.AsymmetricUnifiedFocalLoss",
 ]
 TORCH = ["torch.nn.BCEWithLogitsLoss"]
-SMP = [
+SMP = [  # those that are given logits
     "segmentation_models_pytorch.losses.DiceLoss(mode=multilabel)",
     "segmentation_models_pytorch.losses.JaccardLoss(mode=multilabel)",
     "segmentation_models_pytorch.losses.TverskyLoss(mode=multilabel)",
     "segmentation_models_pytorch.losses.FocalLoss(mode=multilabel)",
     "segmentation_models_pytorch.losses.LovaszLoss(mode=binary)",
     "segmentation_models_pytorch.losses.SoftBCEWithLogitsLoss",
-    "segmentation_models_pytorch.losses.MCCLoss",
 ]
 
 

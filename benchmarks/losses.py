@@ -21,7 +21,7 @@ from spineloss.text import parse
 
 SHAPE = (4, 1, 32, 224, 224)
 SPACING = (4.0, 0.9, 0.9)
-ROUNDS = 9
+ROUNDS = 5
 Formula = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
