@@ -106,6 +106,19 @@ def test_label_smoothing_is_pytorchs(weights):
     assert found(logits, labels).item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 1.5]])
+def test_nothing_is_below_the_least_that_label_smoothing_can_be(weights):
+    _, labels = exclusive_pair()
+    smooth = 0.9 * torch.nn.functional.one_hot(labels[:, 0], 4).movedim(-1, 1) + 0.1 / 4
+    best = (smooth * torch.tensor(weights or [1.0] * 4).view(1, -1, 1, 1, 1)).log()  # where the gradient is 0
+    module = loss("smoothed_cross_entropy", activation="softmax", class_weights=weights)
+    least = module.least(module.inputs(best, labels)).item()
+    assert module(best, labels).item() == pytest.approx(least, rel=1e-5)
+    module, target = loss("smoothed_cross_entropy"), torch.ones(1, 1, 4)
+    best = torch.full_like(target, np.log(19))
+    assert module(best, target).item() == pytest.approx(module.least(module.inputs(best, target)).item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [7, 48])
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_top_k_is_the_mean_of_torch_topk(activation, size):

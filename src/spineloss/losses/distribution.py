@@ -206,6 +206,18 @@ class SmoothedCrossEntropy(VoxelLoss):
         sure, spread = inputs.column(CROSS_ENTROPY), inputs.column(Column("uniform"))
         return (1 - self.smoothing) * sure + self.smoothing * spread
 
+    def least(self, inputs: Inputs) -> torch.Tensor:
+        """The entropy of the smoothed target."""
+        exclusive = inputs.convention.activation == "softmax"
+        weights = inputs.class_weights(inputs.sums.true) if exclusive else inputs.sums.true.new_ones(2)
+        targets = torch.eye(len(weights), dtype=weights.dtype, device=weights.device)
+        targets = weights * ((1 - self.smoothing) * targets + self.smoothing / len(weights))  # (label, class)
+        total = targets.sum(1)
+        best = torch.xlogy(total, total) - torch.xlogy(targets, targets).sum(1)
+        if not exclusive:
+            return best[0]
+        return inputs.average_voxels(inputs.sums.true * torch.where(weights > 0, best / weights, 0.0))
+
 
 class AsymmetricFocal(VoxelLoss):
     """Cross-entropy of which the background's share alone is focal: what is rare is never down-weighted.

@@ -257,7 +257,7 @@ class Inputs:
 
     def weights_of_classes(self, values: torch.Tensor) -> torch.Tensor:
         """How much each class counts in `average`: (C,), of the type of the values."""
-        return self._class_weights(values) * self._foreground(values)
+        return self.class_weights(values) * self._foreground(values)
 
     def without_background(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C) values, 0 for a background that is left out."""
@@ -282,17 +282,18 @@ class Inputs:
             return self.average_channels(sums / self.voxels)
         if self.convention.class_weights is None:
             return sums.sum() / self.sums.counted[:, 0].sum().clamp(min=1)
-        weights = self._class_weights(sums)
+        weights = self.class_weights(sums)
         return (sums * weights).sum() / (self.sums.true * weights).sum().clamp(min=torch.finfo(sums.dtype).tiny)
 
     def average_channels(self, values: torch.Tensor) -> torch.Tensor:
         """Mean over samples of the weighted mean over independent channels of (N, C) values; all of them count."""
         if self.convention.class_weights is None:
             return values.mean()
-        weights = self._class_weights(values)
+        weights = self.class_weights(values)
         return (values * weights).sum(1).mean() / weights.sum()
 
-    def _class_weights(self, values: torch.Tensor) -> torch.Tensor:
+    def class_weights(self, values: torch.Tensor) -> torch.Tensor:
+        """The weights of the classes as declared, 1 by default: (C,), of the type of the values."""
         chosen = self.convention.class_weights
         return values.new_ones(self.logits.shape[1]) if chosen is None else values.new_tensor(chosen)
 
