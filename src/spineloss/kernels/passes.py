@@ -1,7 +1,8 @@
 """A pass of the C library over the voxels of a batch: sums of each sample and class, or their gradient."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 
@@ -116,36 +117,35 @@ class Pass:
 
     def sums(self, function: str, columns: int) -> torch.Tensor:
         """(N, C, columns) float32."""
-        partial = torch.zeros(len(self._chunks), self._batch.classes, columns, dtype=torch.float64)
-
-        def add(number: int, *chunk: int) -> None:
-            getattr(native.library(), function)(ctypes.byref(self._batch), *chunk, partial[number].data_ptr())
-
-        native.in_threads(add, range(len(self._chunks)), *zip(*self._chunks, strict=True))
+        parts = torch.zeros(len(self._chunks), self._batch.classes, columns, dtype=torch.float64)
+        native.in_threads(self._caller(function), *zip(*self._chunks, strict=True), _addresses(parts))
         # Added in the order of the chunks: the same digits for any number of threads.
-        return partial.unflatten(0, (len(self._logits), -1)).sum(1).float()
+        return parts.unflatten(0, (len(self._logits), -1)).sum(1).float()
 
     def each_voxel(self, function: str, channels: int) -> torch.Tensor:
         """A number of each voxel: (N, channels, voxels) float32."""
         found = torch.empty(len(self._logits), channels, self._batch.voxels)
-
-        def fill(*chunk: int) -> None:
-            getattr(native.library(), function)(ctypes.byref(self._batch), *chunk, found.data_ptr())
-
-        native.in_threads(fill, *zip(*self._chunks, strict=True))
+        rows = [(*chunk, found.data_ptr()) for chunk in self._chunks]
+        native.in_threads(self._caller(function), *zip(*rows, strict=True))
         return found
 
     def gradient(self, function: str, weights: torch.Tensor) -> torch.Tensor:
         """The gradient of the sums, weighted by (N, C, columns), with respect to the logits, in their type."""
         weights = weights.float().contiguous()
         gradient = torch.empty_like(self._logits)
-
-        def slope(sample: int, first: int, last: int) -> None:
-            arguments = (sample, first, last, weights[sample].data_ptr(), gradient.data_ptr())
-            getattr(native.library(), function)(ctypes.byref(self._batch), *arguments)
-
-        native.in_threads(slope, *zip(*self._chunks, strict=True))
+        of_samples, call = _addresses(weights), self._caller(function)
+        rows = [(*chunk, of_samples[chunk[0]], gradient.data_ptr()) for chunk in self._chunks]
+        native.in_threads(call, *zip(*rows, strict=True))
         return gradient
+
+    def _caller(self, function: str) -> Callable[..., None]:
+        return partial(getattr(native.library(), function), ctypes.byref(self._batch))
+
+
+def _addresses(rows: torch.Tensor) -> range:
+    """Where each row of a contiguous tensor begins; asking the tensor for each takes longer than the call."""
+    bytes_of_row = rows[0].numel() * rows.element_size()
+    return range(rows.data_ptr(), rows.data_ptr() + len(rows) * bytes_of_row, bytes_of_row)
 
 
 def _readable_type(target: torch.Tensor, types: Mapping[torch.dtype, int]) -> torch.dtype:

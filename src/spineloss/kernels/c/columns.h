@@ -80,7 +80,13 @@ INLINE vec slope_of_overlap(vec p, vec y) { return keep(p < y, splat(0.5f)) + ke
 /* 1 where a target is not between 0 and 1, NaN included. */
 INLINE vec outside_of(vec y) { return keep(~((y >= 0.0f) & (y <= 1.0f)), splat(1.0f)); }
 
+/* Adds the lanes of a sum to one in double precision. */
+INLINE void add_lanes(vec lanes, double *sum) {
+    double all = 0;
+    for (int i = 0; i < LANES; i++) all += lanes[i];
+    *sum += all;
+}
+
 INLINE void add_up(const vec *sums, const batch *b, double *out) {
-    for (int k = 0; k < ASKED + b->asked; k++)
-        for (int i = 0; i < LANES; i++) out[k] += sums[k][i];
+    for (int k = 0; k < ASKED + b->asked; k++) add_lanes(sums[k], out + k);
 }

@@ -2,23 +2,21 @@
 #pragma once
 #include "vectors.h"
 
-/* exp(x) for x < 88; 0 below -87, where the result would soon be no normal number. */
+/* exp(x) for x < 88; 0 below -87.7, where the result would soon be no normal number. */
 INLINE vec exponential(vec x) {
-    /* Adding 1.5 * 2^23 rounds to an integer; with 127 more, that integer is the exponent of a float. */
+    /* Adding 1.5 * 2^23 rounds to an integer; with 127 more, that integer is the exponent of a float, or 0 for -88. */
     const vec magic = splat(12582912.0f + 127);
-    bits tiny = x < -87.0f;
-    vec shifted = vmax(splat(-87.0f), x) * 1.44269504088896341f + magic;
+    x = vmax(splat(-88.0f), x);
+    vec shifted = x * 1.44269504088896341f + magic;
     vec n = shifted - magic;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec series = splat(1.384364428e-3f); /* minimax of degree 6: 2e-9 */
-    series = series * r + 8.374163482e-3f;
-    series = series * r + 4.166800258e-2f;
-    series = series * r + 1.666643117e-1f;
-    series = series * r + 4.999999421e-1f;
+    vec series = splat(8.312501013e-3f); /* minimax of degree 5: 1e-7 */
+    series = series * r + 4.189033061e-2f;
+    series = series * r + 1.666711569e-1f;
+    series = series * r + 4.999923110e-1f;
     series = series * r + 1.0f;
     series = series * r + 1.0f;
-    vec power = (vec)((bits)shifted << 23); /* 2^n */
-    return keep(~tiny, series * power);
+    return series * (vec)((bits)shifted << 23);
 }
 
 /* 2 artanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3 */
@@ -68,22 +66,3 @@ INLINE vec wrongness(vec c) {
     series = series * c + 1.0f;
     return blend(c < 0.25f, series * c + 1e-30f, 1.0f - exponential(-c));
 }
-
-/* A sigmoid p = 1 / (1 + exp(-x)) by its tail: the smaller of p and 1 - p, exp(-|x|) / (1 + exp(-|x|)), with the sign
-   of x. All else follows from it without another exponential or division, and is exact near 0 and near 1. */
-INLINE vec tail_of(vec x) {
-    vec e = exponential((vec)((bits)x | SIGN));
-    return (vec)((bits)(e / (1.0f + e)) | ((bits)x & SIGN));
-}
-
-/* p rounded to 0 or 1: the tail is its distance from p */
-INLINE vec rounded_of(vec tail) { return (vec)(~((bits)tail >> 31) & (bits)splat(1.0f)); }
-
-/* p */
-INLINE vec probability_of(vec tail) { return rounded_of(tail) - tail; }
-
-/* p (1 - p) */
-INLINE vec steepness_of(vec tail) { return absolute(tail) - tail * tail; }
-
-/* log(1 + exp(-|x|)) */
-INLINE vec log1p_of(vec tail) { return minus_log1m(absolute(tail)); }

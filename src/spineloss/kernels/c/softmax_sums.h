@@ -35,31 +35,44 @@ INLINE vec slope_of_asked_of_label(int kind, float exponent, surprise s) {
     return slope_of_entropy(kind, exponent, s);
 }
 
+static void find_exps(softmax *s, const tile *t) {
+    for (int at = 0; at < t->voxels; at += LANES) {
+        vec most = load(t->logits + at);
+        for (int c = 0; c < t->classes; c++) {
+            const float *logits = t->logits + c * t->stride + at;
+            most = vmax(load(logits), most);
+            __builtin_prefetch(logits + t->padded);
+        }
+        store(s->most + at, most);
+    }
+    for (int c = 0; c < t->classes; c++) {
+        const float *logits = t->logits + c * t->stride;
+        float *exps = s->exps + c * t->padded;
+        for (int at = 0; at < t->voxels; at += LANES)
+            store(exps + at, exponential(load(logits + at) - load(s->most + at)));
+    }
+}
+
 /* Fills in the softmax of a tile, and of each voxel with a label what is asked for of its entropies. */
 static void open_softmax(softmax *s, const tile *t, const batch *b) {
+    find_exps(s, t);
     for (int at = 0; at < t->voxels; at += LANES) {
-        const float *logits = t->logits + at;
         bits label = load_bits(t->labels + at);
-        vec most = load(logits), others = splat(0.0f), own = others, own_x = others;
+        vec others = splat(0.0f), own = others, own_x = others;
         for (int c = 0; c < t->classes; c++) {
-            most = vmax(load(logits + c * t->stride), most);
-            __builtin_prefetch(logits + c * t->stride + t->padded);
-        }
-        for (int c = 0; c < t->classes; c++) {
-            vec x = load(logits + c * t->stride) - most, e = exponential(x);
+            vec e = load(s->exps + c * t->padded + at);
             bits here = label == c;
             others += keep(~here, e);
             own = blend(here, e, own);
-            own_x = blend(here, x, own_x);
-            store(s->exps + c * t->padded + at, e);
+            own_x = blend(here, load(t->logits + c * t->stride + at), own_x);
         }
         vec sum = others + own, inverse = keep(label != NOT_COUNTED, 1.0f / sum), wrong = others * inverse;
         store(s->inverse + at, inverse);
         store(s->wrong + at, wrong);
         if (!b->entropy && !b->asked) continue;
-        vec log_sum = logarithm(sum), entropy = blend(wrong < 0.5f, minus_log1m(wrong), log_sum - own_x);
+        vec log_sum = logarithm(sum), behind = own_x - load(s->most + at);
+        vec entropy = blend(wrong < 0.5f, minus_log1m(wrong), log_sum - behind);
         entropy = keep(label >= 0, entropy);
-        store(s->most + at, most);
         store(s->log_sum + at, log_sum);
         store(s->entropy + at, entropy);
         if (!b->asked) continue;

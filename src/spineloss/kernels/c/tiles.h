@@ -178,13 +178,9 @@ static void leave_out_unweighted(tile *t, const batch *b, const float *map) {
     }
 }
 
-/* The tile that begins at a voxel of a sample; the last one may be shorter. */
-static void open_tile(tile *t, const batch *b, int64_t sample, int64_t at, int64_t last) {
-    int voxels = last - at < tile_size(b) ? (int)(last - at) : tile_size(b);
-    int64_t first = sample * b->voxels + at, first_of_all = sample * b->classes * b->voxels + at;
-    t->classes = (int)b->classes;
-    t->voxels = voxels;
-    t->padded = (voxels + LANES - 1) / LANES * LANES;
+/* The labels of a tile, and how many of its voxels count. */
+static void find_counted(tile *t, const batch *b, int64_t first, int64_t first_of_all) {
+    int voxels = t->voxels;
     for (int i = 0; i < t->padded; i++) t->labels[i] = i < voxels ? NO_CLASS : NOT_COUNTED;
     if (b->labels) read_labels(b, first, voxels, t->labels);
     if (b->mask)
@@ -195,6 +191,18 @@ static void open_tile(tile *t, const batch *b, int64_t sample, int64_t at, int64
         t->counted += t->labels[i] != NOT_COUNTED;
         t->outside += b->labels && t->labels[i] == NO_CLASS;
     }
+}
+
+/* The tile that begins at a voxel of a sample; the last one may be shorter. */
+static void open_tile(tile *t, const batch *b, int64_t sample, int64_t at, int64_t last) {
+    int voxels = last - at < tile_size(b) ? (int)(last - at) : tile_size(b);
+    int64_t first = sample * b->voxels + at, first_of_all = sample * b->classes * b->voxels + at;
+    t->classes = (int)b->classes;
+    t->voxels = voxels;
+    t->padded = (voxels + LANES - 1) / LANES * LANES;
+    t->counted = voxels;
+    t->outside = 0;
+    if (b->labels || b->mask || b->map || b->softmax || voxels < t->padded) find_counted(t, b, first, first_of_all);
     t->whole = t->counted == t->padded;
     t->logits = open_volumes(t, b->logits, b->logits_type, first_of_all, b->voxels, UNCOUNTED, t->own_logits,
                              &t->stride);
@@ -206,14 +214,23 @@ static void open_tile(tile *t, const batch *b, int64_t sample, int64_t at, int64
     t->labelled = b->labels || (b->target && b->softmax && find_labels(t));
 }
 
-/* Writes a class of a tile to a volume like the logits. */
-static void write_row(const tile *t, const batch *b, int64_t sample, int64_t at, int c, const float *row, void *volumes) {
+/* A tile that counts whole may have no labels. */
+INLINE bits uncounted_at(const tile *t, int at) { return t->whole ? (bits){0} : load_bits(t->labels + at) == NOT_COUNTED; }
+
+/* Where a class of a tile is to be written: in `volumes`, which is like the logits, if that can hold it, or else in
+   `own`, from where `close_row` takes it there. */
+static float *open_row(const tile *t, const batch *b, int64_t sample, int64_t at, int c, float *own, void *volumes) {
+    int direct = b->logits_type == FLOAT32 && t->voxels == t->padded;
+    return direct ? (float *)volumes + (sample * b->classes + c) * b->voxels + at : own;
+}
+
+static void close_row(const tile *t, const batch *b, int64_t sample, int64_t at, int c, const float *own, void *volumes) {
     int64_t first = (sample * b->classes + c) * b->voxels + at;
     uint16_t *halves = (uint16_t *)volumes + first;
     switch (b->logits_type) {
-    case FLOAT16: for (int i = 0; i < t->voxels; i++) halves[i] = half_of(row[i]); break;
-    case BFLOAT16: for (int i = 0; i < t->voxels; i++) halves[i] = bfloat16_of(row[i]); break;
-    default: memcpy((float *)volumes + first, row, sizeof(float) * t->voxels);
+    case FLOAT16: for (int i = 0; i < t->voxels; i++) halves[i] = half_of(own[i]); break;
+    case BFLOAT16: for (int i = 0; i < t->voxels; i++) halves[i] = bfloat16_of(own[i]); break;
+    default: if (t->voxels < t->padded) memcpy((float *)volumes + first, own, sizeof(float) * t->voxels);
     }
 }
 

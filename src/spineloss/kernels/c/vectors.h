@@ -17,8 +17,14 @@ INLINE vec blend(bits where, vec yes, vec no) { return BLEND(where, yes, no); }
 #else
 INLINE vec blend(bits where, vec yes, vec no) { return (vec)((where & (bits)yes) | (~where & (bits)no)); }
 #endif
+INLINE vec by_sign(vec x, vec negative, vec positive) { return blend((bits)x >> 31, negative, positive); }
 INLINE vec keep(bits where, vec x) { return (vec)(where & (bits)x); } /* x there, 0 elsewhere */
 INLINE vec absolute(vec x) { return (vec)((bits)x & 0x7fffffff); }
+INLINE int any(bits where) {
+    int32_t found = 0;
+    for (int i = 0; i < LANES; i++) found |= where[i];
+    return found != 0;
+}
 INLINE vec load(const float *from) { vec v; memcpy(&v, from, sizeof v); return v; }
 INLINE bits load_bits(const int32_t *from) { bits v; memcpy(&v, from, sizeof v); return v; }
 INLINE void store(float *to, vec v) { memcpy(to, &v, sizeof v); }

@@ -28,7 +28,7 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
                                 void *out) {
     tile t;
     softmax s;
-    float row[BLOCK];
+    float own[BLOCK];
     int64_t columns = ASKED + b->asked;
     for (int64_t at = first; at < last; at += tile_size(b)) {
         open_tile(&t, b, sample, at, last);
@@ -38,10 +38,11 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
             else open_soft_slopes(&s, &t, b, weights);
         }
         for (int c = 0; c < t.classes; c++) {
-            if (!b->softmax) slope_sigmoid(&t, b, c, weights + c * columns, row);
-            else if (t.labelled) slope_labelled(&s, &t, b, weights + c * columns, c, row);
-            else slope_soft(&s, &t, c, row);
-            write_row(&t, b, sample, at, c, row, out);
+            float *to = open_row(&t, b, sample, at, c, own, out);
+            if (!b->softmax) slope_sigmoid(&t, b, c, weights + c * columns, to);
+            else if (t.labelled) slope_labelled(&s, &t, b, weights + c * columns, c, to);
+            else slope_soft(&s, &t, c, to);
+            close_row(&t, b, sample, at, c, own, out);
         }
     }
 }
@@ -58,8 +59,7 @@ void KERNEL(spineloss_surprises)(const batch *b, int64_t sample, int64_t first, 
             float row[BLOCK];
             for (int i = 0; i < t.voxels; i += LANES) {
                 vec entropy = b->softmax ? softmax_entropy(&s, &t, i) : sigmoid_entropy(&t, c, i);
-                bits uncounted = load_bits(t.labels + i) == NOT_COUNTED;
-                store(row + i, blend(uncounted, splat(-1.0f), vmax(splat(0.0f), entropy)));
+                store(row + i, blend(uncounted_at(&t, i), splat(-1.0f), vmax(splat(0.0f), entropy)));
             }
             int64_t channels = b->softmax ? 1 : b->classes;
             memcpy(out + (sample * channels + c) * b->voxels + at, row, sizeof(float) * t.voxels);

@@ -15,8 +15,9 @@ INLINE prediction prediction_of(const tile *t, const softmax *s, const batch *b,
         vec p = softmax_probability(s, t, c, at);
         return (prediction){p, p - y, p};
     }
-    vec tail = tail_of(load(t->logits + c * t->stride + at));
-    return (prediction){probability_of(tail), (rounded_of(tail) - y) - tail, steepness_of(tail)};
+    vec x = load(t->logits + c * t->stride + at);
+    sigmoid of = sigmoid_of(x, exponential((vec)((bits)x | SIGN)));
+    return (prediction){of.p, error_of(x, y, of.lesser), of.lesser * of.greater};
 }
 
 /* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
@@ -59,9 +60,10 @@ void KERNEL(spineloss_weighted_gradient)(const batch *b, int64_t sample, int64_t
             store(s.total + i, total);
         }
         for (int c = 0; c < t.classes; c++) {
-            float *row = s.slopes + c * t.padded;
-            if (b->softmax) slope_soft(&s, &t, c, row);
-            write_row(&t, b, sample, at, c, row, out);
+            float *own = s.slopes + c * t.padded, *to = open_row(&t, b, sample, at, c, own, out);
+            if (b->softmax) slope_soft(&s, &t, c, to);
+            else if (to != own) memcpy(to, own, sizeof(float) * t.voxels);
+            close_row(&t, b, sample, at, c, own, out);
         }
     }
 }
