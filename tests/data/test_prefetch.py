@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -61,14 +62,25 @@ def test_a_mistake_is_raised_where_its_batch_is_due():
         next(epoch)
 
 
-def test_the_step_keeps_its_threads():
+def test_the_step_and_later_threads_keep_their_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         seen = list(Prefetched(lambda epoch: [torch.get_num_threads], last=1, threads=1)(1))
-        assert seen == [1] and torch.get_num_threads() == 2
+        later = ThreadPoolExecutor(1).submit(torch.get_num_threads).result()
+        assert (seen, torch.get_num_threads(), later) == ([1], 2, 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_training_that_is_over_leaves_no_thread():
+    prefetched = Prefetched(numbered, last=1, threads=2)
+    list(prefetched(1))
+    threads = list(prefetched._pool._threads)
+    del prefetched
+    for thread in threads:
+        thread.join(10)
+    assert threads and not any(thread.is_alive() for thread in threads)
 
 
 def test_how_many_threads(monkeypatch):

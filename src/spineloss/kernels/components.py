@@ -28,9 +28,7 @@ def components_of(masks: torch.Tensor) -> torch.Tensor:
     return torch.stack(found).view(masks.shape) if found else masks.int()
 
 
-def nearest_components(
-    masks: torch.Tensor, spacing: torch.Tensor | Sequence[float] | None = None
-) -> torch.Tensor:
+def nearest_components(masks: torch.Tensor, spacing: torch.Tensor | Sequence[float] | None = None) -> torch.Tensor:
     """Of each voxel the number of the nearest component: the Voronoi regions of a mask's components.
 
     Args:
@@ -50,9 +48,7 @@ def nearest_components(
     return nearest_numbers(components_of(masks), spacing).clamp_(min=1)
 
 
-def nearest_numbers(
-    numbers: torch.Tensor, spacing: torch.Tensor | Sequence[float] | None = None
-) -> torch.Tensor:
+def nearest_numbers(numbers: torch.Tensor, spacing: torch.Tensor | Sequence[float] | None = None) -> torch.Tensor:
     """Of each voxel the number of the nearest one that has a number, by exact Euclidean distances.
 
     Args:
