@@ -44,4 +44,4 @@ def _kind(part: Mapping[str, Any]) -> str:
     threads = part.get("threads")
     details = [part.get("precision"), threads and f"{threads} thread{'s' * (threads > 1)}"]
     torch = part.get("versions", {}).get("torch")
-    return ", ".join(str(each) for each in [part["device"], *details, torch and f"torch {torch}"] if each)
+    return ", ".join(str(each) for each in [part.get("device"), *details, torch and f"torch {torch}"] if each)
