@@ -10,8 +10,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from spineloss.lossbook.checks import CHECKS, Outcome
-from spineloss.lossbook.linter import Finding, lint
+from spineloss.lossbook.judging import Outcome
+from spineloss.lossbook.linter import CHECKS, Finding, lint
 from spineloss.losses import LOSSES
 from spineloss.text import parse
 

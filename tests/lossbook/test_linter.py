@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from spineloss.lossbook.checks import CHECKS, Outcome
-from spineloss.lossbook.linter import example, lint
+from spineloss.lossbook.judging import Outcome
+from spineloss.lossbook.linter import CHECKS, example, lint
 from spineloss.losses import LOSSES
 from spineloss.text import parse
 
@@ -146,6 +146,29 @@ class HoldsALambda(nn.Module):
         return self.reduce(voxelwise(logits, target))
 
 
+class NumbersClasses(nn.Module):
+    def forward(self, logits, target):
+        if logits.ndim == target.ndim:
+            return voxelwise(logits, target).mean()
+        wrong = functional.cross_entropy(logits.float(), target, reduction="none")
+        return (wrong * (1 + target)).mean()
+
+
+class CountsIgnored(nn.Module):
+    ignore_index = -1
+
+    def forward(self, logits, target):
+        if logits.ndim == target.ndim:
+            return voxelwise(logits, target).mean()
+        return (
+            functional.cross_entropy(logits.float(), target, ignore_index=-1)
+            + 1e-3 * logits.float().square().mean()
+        )
+
+
+OF_SIZES = {"component invariance"}  # what is not made for it scores large components more
+
+
 def outcomes(loss, outcome):
     return {finding.check.name for finding in lint(loss) if finding.outcome is outcome}
 
@@ -171,6 +194,7 @@ def outcomes(loss, outcome):
         # What it wrote into a float target is no mask any more once it is turned to integers.
         (SmoothsInPlace, {"state", "target types"}),
         (HoldsALambda, {"copies"}),
+        (CountsIgnored, {"ignored voxels"}),
     ],
 )
 def test_a_flaw_fails_the_check_meant_for_it(loss, failed):
@@ -185,10 +209,11 @@ def test_a_flaw_fails_the_check_meant_for_it(loss, failed):
         (RootOfTheBatch, {"per sample", "split batch"}),
         (WithoutFirstChannel, {"channel permutation"}),
         (PairsNeighbours, {"spatial permutation"}),
+        (NumbersClasses, {"label permutation"}),
     ],
 )
 def test_a_choice_is_noted_and_fails_nothing(loss, noted):
-    assert outcomes(loss(), Outcome.NOTE) == noted
+    assert outcomes(loss(), Outcome.NOTE) == noted | OF_SIZES
     assert not outcomes(loss(), Outcome.FAIL)
 
 
@@ -218,8 +243,17 @@ def test_every_check_says_what_it_means():
 def test_without_a_gpu_the_move_is_skipped_with_a_reason():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    (finding,) = (finding for finding in lint(Flawless()) if finding.outcome is Outcome.SKIPPED)
-    assert finding.check.name == "device" and finding.detail == "there is no GPU here"
+    skipped = {finding.check.name: finding.detail for finding in lint(Flawless()) if finding.outcome == "skipped"}
+    assert skipped == {
+        "device": "there is no GPU here",
+        "label permutation": "it reads no labels of exclusive classes",
+        "ignored voxels": "it names no label that it ignores",
+    }
+
+
+def test_a_loss_over_components_sees_the_small_ones():
+    assert "component invariance" in outcomes(parse("dice"), Outcome.NOTE)
+    assert "component invariance" in outcomes(parse("dice(over=component)"), Outcome.PASS)
 
 
 def test_a_module_of_others_is_judged_without_our_casts():

@@ -66,13 +66,13 @@ def check_loss(
         ),
     ],
 ) -> None:
-    """Run 20 checks on a loss called with (logits, target); print the smallest failing input.
+    """Run 23 checks on a loss called with (logits, target); print the smallest failing input.
 
     A note is a property that differs by design. The exit code is 1 when a check fails.
 
     Example: [bold]spineloss losses check "monai.losses.DiceLoss(sigmoid=true)"[/bold]
     """
-    from spineloss.lossbook.checks import Outcome
+    from spineloss.lossbook.judging import Outcome
     from spineloss.lossbook.linter import lint
     from spineloss.text import parse
 

@@ -1,6 +1,7 @@
 """A linter for anyone's segmentation loss: which properties hold of a module called with (logits, target).
 
-It is meant for losses of independent channels, whose activation is the sigmoid. Each check runs on inputs of
+It is meant for losses of independent channels, whose activation is the sigmoid; a few checks ask a loss that reads
+labels of exclusive classes for those. Each check runs on inputs of
 growing shape, so that the first input that shows a flaw is the smallest.
 """
 
@@ -12,8 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from spineloss.lossbook.checks import CHECKS, Check, Flaw, Input, Outcome
+from spineloss.lossbook import checks, convention_checks
+from spineloss.lossbook.judging import Check, Flaw, Input, Outcome
 from spineloss.text import Foreign
+
+CHECKS: list[Check] = [*checks.CHECKS, *convention_checks.CHECKS]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import nn
 from spineloss import __version__
 from spineloss.data.dataset import Dataset
 from spineloss.files import write_text
-from spineloss.lossbook.checks import Outcome
+from spineloss.lossbook.judging import Outcome
 from spineloss.lossbook.linter import lint
 from spineloss.search.fresh import Budget
 from spineloss.search.split import Split
