@@ -156,7 +156,7 @@ def test_own_shapes_and_losses_are_tabled_and_drawn(spineloss, tmp_path, monkeyp
         (row,) = csv.DictReader(file)
     assert row["loss"] == spec and float(row["[red]"]) == pytest.approx(1 - 2 / 4.5, abs=1e-5)
     pictures = {path.name for path in (tmp_path / "toys").iterdir()} - {"shapes.csv"}
-    names = ("shapes", "curves", "gamma", "plane")
+    names = ("shapes", "losses", "curves", "gamma", "plane")
     assert pictures == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
 
 

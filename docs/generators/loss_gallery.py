@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from spineloss.lossbook.catalogue import Entry, entries
-from spineloss.lossbook.curves import against_probability
-from spineloss.lossbook.shapes import Shape, toy_shapes
+from spineloss.lossbook.curves import against_probability, on_shape
+from spineloss.lossbook.shapes import toy_shapes
 from spineloss.text import parse
 
 COSTS = Path(__file__).parents[2] / "benchmarks" / "results" / "losses.md"
@@ -114,7 +114,7 @@ def _draw(entry: Entry, shade: str, path: Path) -> None:
 def _draw_toys(figure, loss: torch.nn.Module, colours: dict[str, str]) -> None:
     panels = figure.subplots(2, 4)
     for axes, shape in zip(panels.flat, toy_shapes(), strict=True):
-        value, gradient = _on(loss, shape)
+        value, gradient = on_shape(loss, shape)
         peak = np.abs(gradient).max() or 1.0
         axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak)
         axes.contour(shape.truth, levels=[0.5], colors=colours["text"], linewidths=1)
@@ -122,11 +122,3 @@ def _draw_toys(figure, loss: torch.nn.Module, colours: dict[str, str]) -> None:
         axes.spines[:].set_visible(False)
         axes.set_xticks([])
         axes.set_yticks([])
-
-
-def _on(loss: torch.nn.Module, shape: Shape) -> tuple[float, np.ndarray]:
-    probability = torch.where(torch.from_numpy(shape.prediction), 0.9, 0.1)[None, None]
-    logits = torch.logit(probability).requires_grad_()
-    value = loss(logits, torch.from_numpy(shape.truth)[None, None].float())
-    (gradient,) = torch.autograd.grad(value, logits)
-    return value.item(), gradient[0, 0].numpy()

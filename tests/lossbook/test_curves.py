@@ -54,4 +54,4 @@ def test_pictures_are_written(tmp_path):
 
 def test_only_region_losses_have_a_plane(tmp_path):
     paths = draw(toy_shapes()[:1], ["cross_entropy"], tmp_path)
-    assert {path.stem for path in paths} == {"shapes", "curves", "gamma"}
+    assert {path.stem for path in paths} == {"shapes", "losses", "curves", "gamma"}

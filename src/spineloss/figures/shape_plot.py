@@ -1,4 +1,4 @@
-"""Pictures of the toy analysis: the shapes, the losses' curves, and the plane of the region losses."""
+"""Pictures of the toy analysis: the shapes, each loss on them, its curves, and the plane of the region losses."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from spineloss.files import write_atomically
-from spineloss.lossbook.curves import against_probability, over_plane
+from spineloss.lossbook.curves import against_probability, on_shape, over_plane
 from spineloss.lossbook.shapes import Shape
 from spineloss.losses import Focal, Loss, TverskyFocal
 from spineloss.losses.region import Region
@@ -23,6 +23,12 @@ from spineloss.text import parse
 FOUND, MISSED, ADDED = "#0072b2", "#e69f00", "#cc79a7"
 LEGEND = 4.6  # inches that the legend of the shapes is wide
 VALUE, SLOPE = "#0072b2", "#d55e00"
+ROW, LOSS = 0.85, 1.7  # inches: the height of a loss's row, the width of its name
+GAP = 3  # voxels between two shapes
+STEPS = (
+    "Each loss on each shape, predicted with probabilities 0.9 and 0.1: its value, and the step that each voxel's "
+    "logit gets (orange: up, violet: down; the darkest is the largest on its shape). Outlined is the truth."
+)
 LABEL = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
 
 
@@ -37,6 +43,7 @@ def draw(shapes: Sequence[Shape], losses: Sequence[str], folder: Path) -> list[P
     curves = {spec: parse(spec) for spec in losses}
     figures = {
         "shapes": _shapes(shapes),
+        "losses": _losses(shapes, curves),
         "curves": _curves(curves),
         "gamma": _gamma(),
     }
@@ -78,6 +85,37 @@ def _shapes(shapes: Sequence[Shape]) -> Figure:
         ncols=3,
         frameon=False,
     )
+    return figure
+
+
+def _losses(shapes: Sequence[Shape], losses: Mapping[str, Loss]) -> Figure:
+    """A row a loss, a column a shape: its value, and the step that each voxel's logit gets."""
+    widths = [shape.truth.shape[1] for shape in shapes]
+    height = max(shape.truth.shape[0] for shape in shapes)
+    starts = np.cumsum([0, *(width + GAP for width in widths)])
+    scale = ROW / (height + GAP)
+    figure = Figure(figsize=(LOSS + scale * starts[-1], ROW * len(losses) + 1.0))
+    panels = figure.subplots(len(losses), 1, squeeze=False)[:, 0]
+    top, side = 1 - 0.9 / figure.get_figheight(), LOSS / figure.get_figwidth()
+    figure.subplots_adjust(left=side, right=1, bottom=0, top=top, hspace=0)
+    for axes, (spec, loss) in zip(panels, losses.items(), strict=True):
+        found = [on_shape(loss, shape) for shape in shapes]
+        for (value, gradient), shape, start in zip(found, shapes, starts, strict=False):
+            rows, columns = shape.truth.shape
+            peak = np.abs(gradient).max() or 1.0
+            place = (start, start + columns, rows, 0)
+            axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak, extent=place)
+            outline = np.kron(shape.truth, np.ones((8, 8)))
+            axes.contour(outline, levels=[0.5], colors="black", linewidths=0.6, extent=(*place[:2], 0, rows))
+            axes.text(start, -0.2, f"{value:.3g}", fontsize=6.5, va="bottom")
+        axes.set(xlim=(-0.5, starts[-1]), ylim=(height + 0.3, -GAP + 0.3), aspect="equal")
+        axes.set_axis_off()
+        axes.text(-1, height / 2, fill(spec, 24), fontsize=8, ha="right", va="center")
+    for shape, start in zip(shapes, starts, strict=False):
+        words = fill(shape.name.replace("_", " "), 14)
+        panels[0].text(start, -GAP + 0.3, words, fontsize=7.5, va="bottom", weight="bold")
+    words = fill(STEPS, int(16 * figure.get_figwidth()))
+    figure.text(0.01, 1 - 0.12 / figure.get_figheight(), words, fontsize=8, va="top")
     return figure
 
 

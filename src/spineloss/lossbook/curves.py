@@ -1,4 +1,4 @@
-"""A loss as a curve of the probability, and a region loss as a surface over the (a, b) plane."""
+"""A loss as a curve of the probability or on a shape, and a region loss as a surface over the (a, b) plane."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,18 @@ def against_probability(loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     # Each value depends on its own probability alone, so the sum's gradient holds every slope.
     (slopes,) = torch.autograd.grad(values.sum(), probabilities)
     return probabilities.detach().numpy(), values.detach().numpy(), slopes.numpy()
+
+
+def on_shape(loss: Loss, shape: Shape) -> tuple[float, np.ndarray]:
+    """A loss where a shape is predicted with probabilities 0.9 and 0.1: its value, and its gradient by the logits.
+
+    Returns:
+        The value, and the gradient (height, width).
+    """
+    logits = torch.logit(torch.where(torch.from_numpy(shape.prediction), 0.9, 0.1))[None, None].requires_grad_()
+    value = loss(logits, torch.from_numpy(shape.truth)[None, None].float())
+    (gradient,) = torch.autograd.grad(value, logits)
+    return value.item(), gradient[0, 0].numpy()
 
 
 def over_plane(shape: Shape, weights: Sequence[float]) -> np.ndarray:
