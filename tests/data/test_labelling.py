@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from spineloss.data.cases import Labels
 from spineloss.data.labelling import Labelling, Structure, labelling_of
 from spineloss.errors import UserError
 
@@ -40,14 +41,14 @@ def test_exclusive_structures_are_decided_among_each_other_and_the_background():
 
 @pytest.mark.parametrize("kind", ["merged", "per-label", "exclusive"])
 def test_what_nobody_annotated_is_no_structure_and_does_not_count(kind):
-    labelling = labelling_of(kind, [1, 7], ignore=3)
+    labelling = labelling_of(kind, [1, 7], Labels(ignore=3))
     target = labelling.target_of(LABEL_MAP)
     known = LABEL_MAP != 3
     assert labelling.counted(target).tolist() == known[None].tolist()
     assert not labelling.masks(target)[:, ~torch.from_numpy(known)].any()
     assert not labelling.volumes(target[None])[0][:, ~torch.from_numpy(known)].any()
     with pytest.raises(UserError, match="label 7 is ignored"):
-        labelling_of(kind, [1, 7], ignore=7)
+        labelling_of(kind, [1, 7], Labels(ignore=7))
 
 
 def test_it_is_the_same_again_from_its_record():
@@ -59,3 +60,24 @@ def test_it_is_the_same_again_from_its_record():
 def test_more_labels_than_numbers_are_refused():
     with pytest.raises(UserError, match="254"):
         labelling_of("exclusive", range(1, 256))
+
+
+def test_regions_lie_over_one_another_and_fill_the_label_map_in_their_order():
+    described = Labels({}, 3, {"whole": (1, 7), "core": (7,), "rest": (1024,)}, {"whole": 1, "core": 7, "rest": 2})
+    labelling = labelling_of("regions", [], described)
+    target = labelling.target_of(LABEL_MAP)
+    assert target.tolist() == [
+        [[[0, 1, 1], [0, 1, 255]]],
+        [[[0, 0, 1], [0, 1, 255]]],
+        [[[0, 0, 0], [1, 0, 255]]],
+    ]
+    probabilities = torch.tensor([[0.9, 0.8, 0.4], [0.4, 0.6, 0.6], [0.1, 0.1, 0.9]]).reshape(3, 1, 1, 3)
+    # By hand, as nnU-Net's `convert_probabilities_to_segmentation` goes through regions_class_order.
+    assert labelling.label_map(probabilities).tolist() == [[[1, 7, 2]]]
+    with pytest.raises(UserError, match="regions in dataset.json|needs regions"):
+        labelling_of("regions", [1, 7])
+
+
+def test_structures_have_the_names_that_the_data_set_gives():
+    labelling = labelling_of("exclusive", [1, 7], Labels({1: "myocardium"}))
+    assert labelling.names == ["myocardium", "7"] and labelling.structures[0].value == 1

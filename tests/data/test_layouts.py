@@ -186,15 +186,10 @@ def test_regions_and_ignore_are_read_as_nnunet_writes_them(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    ("channels", "description", "reason"),
-    [
-        (1, {"labels": {"whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}, "regions .whole, core"),
-    ],
-)
-def test_what_a_study_does_not_do_is_refused_and_not_passed_over(tmp_path, channels, description, reason):
-    with pytest.raises(UserError, match=reason):
-        find_cases(raw(tmp_path, channels, description))
+def test_names_that_come_again_are_told_apart(tmp_path):
+    labels = {"0": "background", "1": "muscle", "2": "muscle", "3": "bone"}
+    names = read_layout(raw(tmp_path, 1, {"labels": labels})).labels.names
+    assert names == {1: "muscle 1", 2: "muscle 2", 3: "bone"}
 
 
 def test_each_volume_is_read_once_from_file_to_sample(tmp_path, monkeypatch):

@@ -19,12 +19,18 @@ def found(shapes, spacings, patients=None):
     cases = len(shapes)
     intensities, labels = ((0, 255),) * cases, (Share(1, "organ", cases, 0.02),)
     sizes = {"shapes": tuple(shapes), "spacings": tuple(spacings), "intensities": intensities}
-    described = {"layout": "test", "channels": ("image",), "orientation": "LPS", "ignored": None}
+    described = {"layout": "test", "channels": ("image",), "orientation": "LPS", "regions": (), "ignored": None}
     return Fingerprint(**sizes, **described, labels=labels, patients=patients or cases)
 
 
 def settings(*given):
     return {each.key: each.value for each in propose(found(*given))}
+
+
+def test_regions_are_trained_as_such():
+    given = replace(found([(32, 64, 64)] * 3, [(1, 1, 1)] * 3), regions=("whole", "core"))
+    proposed = {each.key: each.value for each in propose(given)}
+    assert (proposed["labels"], proposed["target"]) == ("all", "regions")
 
 
 def test_volumes_that_fit_a_grid_get_the_grid():

@@ -150,6 +150,7 @@ def test_controls_of_a_tuning(write):
         ("data: v\nmethods: [{loss: dice, learning_rate: .nan}]", "nan is no learning rate"),
         ("data: v\nmethods: [dice]\nleave_out: [3]", "put the id in quotes, as in ['3']"),
         ("data: v\nmethods: [dice]\nrepeats: 0", "repeats"),
+        ("data: v\nmethods: [dice]\ntarget: regions\nlabels: [1]", "leave `labels` out"),
         ("data: v\nmethods: [dice]\ngroups: 'a('", "is not a regular expression"),
         ("data: v\nmethods: [dice]\nbeside: thesis", "beside"),
         ("methods: [dice]", "the key 'data' is missing"),

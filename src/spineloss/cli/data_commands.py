@@ -37,6 +37,11 @@ def check(
         say(f"{remark.case}: note: {remark.sentence}")
     if len(layout.channels) > 1:
         say(f"Channels: {', '.join(layout.channels)}")
+    if layout.labels.names:
+        say(f"Labels: {', '.join(f'{label} {name}' for label, name in sorted(layout.labels.names.items()))}")
+    if layout.labels.regions:
+        regions = (f"{name} {list(parts)}" for name, parts in layout.labels.regions.items())
+        say(f"Regions, in their order: {', '.join(regions)}")
     if layout.labels.ignore is not None:
         say(f"Label {layout.labels.ignore} is what nobody annotated: it counts neither in losses nor in metrics.")
     say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")

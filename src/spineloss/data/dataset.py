@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -125,8 +125,8 @@ def prepare(
     frame_of = partial(_frame, grid=grid, spacing=spacing, orientation=orientation, taken=taken)
     report, frame = _look(layout, kept, frame_of, cache)
     _refuse_problems(report, leave_out, source)
-    ignore = layout.labels.ignore if ignore is None else ignore
-    labelling = labelling_of(target, _chosen_labels(report, kept, labels, ignore, source), ignore)
+    described = layout.labels if ignore is None else replace(layout.labels, ignore=ignore)
+    labelling = labelling_of(target, _chosen_labels(report, kept, labels, described.ignore, source), described)
     wanted = TARGET if grid else (*TARGET, "places")
     samples = {}
     for number, case in enumerate(kept, start=1):
@@ -145,9 +145,10 @@ def prepare(
             cache.write(target_key, targets)
         own = tuple(targets["spacing"].tolist())
         samples[case.id] = Sample(case.id, own, cache.path(volume_key), cache.path(target_key))
-    described = [] if ignore is None else [f"label {ignore} is ignored"]
-    described += [f"channels {', '.join(names)}"] if len(layout.channels) > 1 else []
-    content = "\n".join([*(f"{case} {report.content[case]}" for case in sorted(samples)), *described])
+    remarks = [] if described.ignore is None else [f"label {described.ignore} is ignored"]
+    remarks += [f"regions {sorted(described.regions.items())}"] if target == "regions" else []
+    remarks += [f"channels {', '.join(names)}"] if len(layout.channels) > 1 else []
+    content = "\n".join([*(f"{case} {report.content[case]}" for case in sorted(samples)), *remarks])
     declared = {case.id: case.group for case in kept if case.group}
     return Dataset(
         samples,

@@ -33,6 +33,7 @@ class Fingerprint:
         spacings: (z, y, x) mm.
         intensities: lowest and highest.
         labels: in order, without the ignored one.
+        regions: of several labels, by name.
         ignored: the label of what nobody annotated, if there is one.
         patients: how many there are.
     """
@@ -44,6 +45,7 @@ class Fingerprint:
     spacings: tuple[Spacing, ...]
     intensities: tuple[tuple[float, float], ...]
     labels: tuple[Share, ...]
+    regions: tuple[str, ...]
     ignored: int | None
     patients: int
 
@@ -72,6 +74,7 @@ def fingerprint(layout: Layout, report: Report, groups: Mapping[str, str]) -> Fi
         spacings=tuple(volumes.turned(row.spacing, row.orientation, to) for row in rows),
         intensities=tuple((row.low, row.high) for row in rows),
         labels=tuple(_share(label, layout.labels.names.get(label, ""), rows) for label in sorted(labels)),
+        regions=tuple(layout.labels.regions),
         ignored=layout.labels.ignore,
         patients=len({groups[row.case] for row in rows}),
     )

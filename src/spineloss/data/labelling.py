@@ -7,11 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from spineloss.data.cases import Labels
 from spineloss.data.preprocessing import IGNORED, Grid, resize_labels, resize_mask
 from spineloss.errors import UserError
 from spineloss.kernels.plain_sums import Activation, probabilities_of
 
-Kind = Literal["merged", "exclusive", "per-label"]
+Kind = Literal["merged", "exclusive", "per-label", "regions"]
 MOST = IGNORED - 1  # structures whose numbers fit beside `IGNORED`
 
 
@@ -33,7 +34,8 @@ class Labelling:
     channel of 0 and 1, and they may overlap.
 
     Args:
-        kind: `merged` into one structure, `exclusive`, or `per-label`, each on its own.
+        kind: `merged` into one structure, `exclusive`, `per-label`, each on its own, or `regions`, each of several
+            labels and over one another.
         structures: in the order of the network's outputs.
         ignore: the label of voxels that nobody annotated, which count neither in losses nor in metrics.
     """
@@ -137,10 +139,13 @@ class Labelling:
     def label_map(self, probabilities: torch.Tensor) -> np.ndarray:
         """The labels predicted by (outputs, Z, Y, X), in the smallest type that holds them.
 
-        Where structures that may overlap do, the likeliest is taken.
+        Where structures that may overlap do, the likeliest is taken; of regions the last one, as in nnU-Net.
         """
         if self.exclusive:
             number = probabilities.argmax(0)
+        elif self.kind == "regions":
+            order = torch.arange(1, self.outputs + 1).view(-1, 1, 1, 1)
+            number = ((probabilities > 0.5) * order).amax(0)
         else:
             highest, channel = probabilities.max(0)
             number = torch.where(highest > 0.5, channel + 1, 0)
@@ -148,24 +153,34 @@ class Labelling:
         return values.astype(np.min_scalar_type(values.max()))[number.numpy()]
 
 
-def labelling_of(kind: Kind, labels: Sequence[int], ignore: int | None = None) -> Labelling:
+def labelling_of(kind: Kind, labels: Sequence[int], described: Labels | None = None) -> Labelling:
     """How labels become a target of a kind.
 
     Args:
         kind: of the target.
-        labels: the chosen ones.
-        ignore: the label of what is not annotated, if there is one.
+        labels: the chosen ones; of regions, which are made of labels, they are not asked for.
+        described: what the data set says of its labels; nothing by default.
 
     Raises:
-        UserError: there are too many, or what is not annotated is chosen.
+        UserError: there are too many, what is not annotated is chosen, or no region is described.
 
     >>> labelling_of("merged", [1, 2]).structures
     (Structure(name='all', labels=(1, 2), value=1),)
     """
+    described = described or Labels()
+    ignore = described.ignore
+    if kind == "regions":
+        regions = described.regions.items()
+        if not regions:
+            raise UserError("target: regions needs regions and their order in dataset.json, as nnU-Net has them.")
+        return Labelling(
+            kind, tuple(Structure(name, parts, described.values[name]) for name, parts in regions), ignore
+        )
     if ignore in labels:
         raise UserError(f"label {ignore} is ignored and cannot be segmented: take it out of `labels`.")
     if kind == "merged":
         return Labelling(kind, (Structure("all", tuple(labels), 1),), ignore)
     if len(labels) > MOST:
         raise UserError(f"target: {kind} of {len(labels)} labels is too many: choose up to {MOST} with `labels`.")
-    return Labelling(kind, tuple(Structure(str(label), (label,), label) for label in labels), ignore)
+    structures = [Structure(described.names.get(label, str(label)), (label,), label) for label in labels]
+    return Labelling(kind, tuple(structures), ignore)

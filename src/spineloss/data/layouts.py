@@ -46,7 +46,6 @@ def find_cases(source: Path) -> Layout:
             else f": check the names in it ({layout.name})."
         )
         raise UserError(f"{source} holds no case with an image and a mask{first}")
-    _refuse_unsupported(layout)
     ordered = sorted(named, key=lambda case: _natural(case.id))
     return replace(layout, cases=ordered, problems=problems, channels=_channels(layout.channels, ordered[0]))
 
@@ -60,16 +59,6 @@ def _channels(known: tuple[str, ...], first: Case) -> tuple[str, ...]:
     except UserError:  # which the check reports
         return known
     return known if inside == 1 else numbered(inside)
-
-
-def _refuse_unsupported(layout: Layout) -> None:
-    """What `dataset.json` asks for and a study does not do: to pass over it would train on something else."""
-    source, labels = layout.source, layout.labels
-    if labels.regions:
-        raise UserError(
-            f"{source}: dataset.json names regions ({', '.join(labels.regions)}), which a study does not train: "
-            "list plain labels there, and choose them with `labels` and `target`."
-        )
 
 
 def _read(source: Path) -> Layout:

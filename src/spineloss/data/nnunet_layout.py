@@ -149,7 +149,9 @@ def _labels(path: Path, plain: dict[str, Any]) -> Labels:
     if not isinstance(entries, dict):
         raise UserError(f'{path}: `labels` must map names to numbers, as in {{"background": 0}}: correct it.')
     if entries and all(key.isdigit() and isinstance(name, str) for key, name in entries.items()):
-        entries = {name: int(key) for key, name in entries.items()}  # version 1 maps numbers to names
+        # Version 1 maps numbers to names, which may come again.
+        twice = {name for name in entries.values() if list(entries.values()).count(name) > 1}
+        entries = {f"{name} {key}" if name in twice else name: int(key) for key, name in entries.items()}
     names, regions, ignore = {}, {}, None
     for name, value in entries.items():
         values = value if isinstance(value, list) else [value]
@@ -178,4 +180,4 @@ def _regions(path: Path, plain: dict[str, Any], names: dict, regions: dict, igno
             f"{path}: `regions_class_order` must list {len(every)} labels, one per region ({', '.join(every)})."
         )
     in_order = [name for name in plain["labels"] if name in every]
-    return Labels({}, ignore, {name: every[name] for name in in_order}, dict(zip(in_order, order, strict=True)))
+    return Labels(names, ignore, {name: every[name] for name in in_order}, dict(zip(in_order, order, strict=True)))

@@ -234,16 +234,16 @@ def _edges(volumes: Sequence[np.ndarray]) -> np.ndarray:
     return np.linspace(low, max(high, low + 1e-6), BINS + 1)
 
 
-def labels(shares: Mapping[str, Mapping[int, float]]) -> Figure:
+def labels(shares: Mapping[str, Mapping[str, float]]) -> Figure:
     """Each label's share of a case's foreground: the mean as a bar, one point a case (the thesis's Fig. 6.2)."""
-    names = sorted({label for found in shares.values() for label in found})
+    names = list(dict.fromkeys(label for found in shares.values() for label in found))
     figure, axes = _figure(8.6, 2.6)
     for place, label in enumerate(names):
         values = [100 * found.get(label, 0.0) for found in shares.values()]
         axes.bar(place, np.mean(values), color=COLOURS[0], alpha=0.6)
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
         axes.plot(place + jitter, values, "o", ms=3, mew=0, alpha=0.6, color=COLOURS[1])
-    axes.set_xticks(range(len(names)), [str(name) for name in names])
+    axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="Label", ylabel="Of the foreground (%)")
     return figure
 

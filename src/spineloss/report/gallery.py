@@ -89,8 +89,8 @@ class Gallery:
             )
         return self._scans[case]
 
-    def label_shares(self) -> dict[str, dict[int, float]]:
-        """Case -> each of the study's labels -> its share of the foreground."""
+    def label_shares(self) -> dict[str, dict[str, float]]:
+        """Case -> each of the study's labels, by name -> its share of the foreground."""
         labels, ignore = self.content.study.labels, self.data.labelling.ignore
         shares = {}
         for row in Cache().report(self._layout).rows:
@@ -100,7 +100,8 @@ class Gallery:
                 if label != ignore and (labels == "all" or label in labels)
             }
             if row.case in self.data.samples and voxels:
-                shares[row.case] = {label: count / sum(voxels.values()) for label, count in voxels.items()}
+                names = {label: self._layout.labels.names.get(label, str(label)) for label in sorted(voxels)}
+                shares[row.case] = {names[label]: voxels[label] / sum(voxels.values()) for label in names}
         return shares
 
     def prediction(self, method: str, case: str) -> np.ndarray:

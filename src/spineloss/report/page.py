@@ -34,6 +34,8 @@ from spineloss.results.comparison_table import comparison_tables, convergence_ta
 from spineloss.results.score_text import score_with_unit
 from spineloss.results.sentences import convergence_words, margin_words
 from spineloss.results.statistics import shared_cases
+from spineloss.results.table import summary_table
+from spineloss.results.text_table import TextTable
 from spineloss.seeding import generator
 from spineloss.training.validation import widest_slice
 
@@ -275,6 +277,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         metrics=METRICS,
         decisive=METRICS[content.decisive],
         comparison=comparison,
+        structures=_structures(content),
         margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
         distributions=_distributed(content),
         curve_titles=_curve_titles(content, drawn),
@@ -295,6 +298,14 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         settings=content.study.plain(),
         seconds=sum(record["timing"]["seconds"] for record in content.records.values()),
     )
+
+
+def _structures(content: Content) -> TextTable | None:
+    """Each structure's scores, of which the table of results has the mean; none where there is one structure."""
+    apart = [row for row in content.rows if row.label != "mean"]
+    if len(apart) == len(content.rows):
+        return None
+    return summary_table(apart, "Each structure by itself", content.study.folds)
 
 
 def _curve_titles(content: Content, drawn: dict[str, Figure]) -> dict[str, str]:

@@ -132,9 +132,14 @@ def table_text(
         return csv_text([{**vars(row), "epoch": epoch} for row in rows], TABLE_COLUMNS).rstrip("\n")
     if not rows:
         return "No run is finished yet."
-    head, lines = _cells(rows, folds)
     title = f"Mean ± standard deviation over folds, {EPOCH_TITLES[epoch]}"
-    return lay_out(TextTable(title, head, lines, [*_notes(rows), *remarks]), format)
+    return lay_out(summary_table(rows, title, folds, remarks), format)
+
+
+def summary_table(rows: Sequence[Summary], title: str, folds: int, remarks: Sequence[str] = ()) -> TextTable:
+    """The rows as a table: a line per method and label, a column per metric; arguments are `table_text`'s."""
+    head, lines = _cells(rows, folds)
+    return TextTable(title, head, lines, [*_notes(rows), *remarks])
 
 
 def _cells(rows: Sequence[Summary], folds: int) -> tuple[list[str], list[list[Cell]]]:

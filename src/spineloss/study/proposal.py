@@ -66,11 +66,15 @@ def propose(found: Fingerprint) -> list[Proposed]:
 
 
 def _labels(found: Fingerprint) -> Proposed:
+    if found.regions:
+        return Proposed("labels", "all", "regions are made of them")
     ignored = "" if found.ignored is None else f"; label {found.ignored} is what nobody annotated"
     return Proposed("labels", [share.label for share in found.labels], f"all that occur{ignored}")
 
 
 def _target(found: Fingerprint) -> Proposed:
+    if found.regions:
+        return Proposed("target", "regions", f"dataset.json has {', '.join(found.regions)}")
     if len(found.labels) > 1:
         return Proposed("target", "exclusive", "each voxel has one label; merged would not tell them apart")
     return Proposed("target", "merged", "there is one label")

@@ -81,7 +81,7 @@ class Study(Settings):
     labels: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
     """The labels that are segmented."""
     target: Kind = "merged"
-    """`merged`: any of the labels; `exclusive`: each, none overlapping (softmax); `per-label`: each by itself."""
+    """`merged`: all in one; `exclusive`: each, by softmax; `per-label`: each alone; `regions` of dataset.json."""
     ignore: Label | None = None
     """The label of voxels that nobody annotated: they count nowhere. What `dataset.json` says, if not given."""
     grid: tuple[Axis, Axis, Axis] | None = (32, 224, 224)
@@ -215,6 +215,12 @@ class Study(Settings):
             raise ValueError(
                 f"warm_up is {self.warm_up} of {self.epochs} epochs; make it shorter, or train longer"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _regions_have_their_labels(self) -> "Study":
+        if self.target == "regions" and self.labels != "all":
+            raise ValueError("labels: regions are made of those that dataset.json says; leave `labels` out")
         return self
 
     @model_validator(mode="after")
