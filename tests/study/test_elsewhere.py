@@ -74,3 +74,26 @@ def test_other_labels_and_other_folders_are_refused(place):
     assert not (place / "new").exists()
     with pytest.raises(UserError, match="holds another study or test"):
         score_elsewhere(place / "study", place / "other", place / "study", quiet, [7], cache)
+
+
+def test_what_nobody_annotated_of_the_other_data_counts_nowhere_and_its_channels_are_counted(place, tmp_path):
+    for case in ELSEWHERE:
+        image, label_map = ellipsoids(case)
+        label_map[:, 20:] = 2
+        images = {"imagesTr": sitk.GetImageFromArray(image), "labelsTr": sitk.GetImageFromArray(label_map)}
+        for kind, volume in images.items():
+            (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+            suffix = "_0000.nii.gz" if kind == "imagesTr" else ".nii.gz"
+            sitk.WriteImage(volume, tmp_path / "data" / kind / f"{case}{suffix}")
+    (tmp_path / "data" / "dataset.json").write_text('{"labels": {"background": 0, "bone": 1, "ignore": 2}}')
+    score_elsewhere(place / "study", tmp_path / "data", tmp_path / "test", quiet, [1], Cache(tmp_path / "cache"))
+    record = read_records(tmp_path / "test")[0]
+    predictor = Predictor([Run.of(place / "study", record.method, record.fold)])
+    for (case, _), scores in record.scores[3].items():
+        mask = sitk.GetArrayFromImage(predictor.mask(tmp_path / "data" / "imagesTr" / f"{case}_0000.nii.gz")) > 0
+        truth = ellipsoids(int(case))[1][:, :20] == 1
+        assert scores["accuracy"] == pytest.approx((mask[:, :20] == truth).mean())
+    for path in list((tmp_path / "data" / "imagesTr").iterdir()):
+        sitk.WriteImage(sitk.ReadImage(path), str(path).replace("_0000", "_0001"))
+    with pytest.raises(UserError, match=r"has 2 channel\(s\) .*take 1 \(image\)"):
+        score_elsewhere(place / "study", tmp_path / "data", tmp_path / "other", quiet, [1], Cache(tmp_path / "c"))

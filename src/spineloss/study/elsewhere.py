@@ -1,12 +1,14 @@
 """A study's networks scored on another data set: what holds there of what the study found."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.data.labelling import Labelling
+from spineloss.data.layouts import find_cases
 from spineloss.errors import UserError
 from spineloss.files import read_json, write_json, write_text
 from spineloss.results.run_folder import Run
@@ -47,18 +49,26 @@ def score_elsewhere(
     study, runs = load(study_file(folder)), finished_runs(folder)
     if not runs:
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
-    labelling = Predictor([runs[0][0]]).labelling
+    predictor = Predictor([runs[0][0]])
+    labelling = predictor.labelling
     wanted = [label for structure in labelling.structures for label in structure.labels]
     frame = runs[0][1]
     # The median is that of the data that the networks were trained on.
     spacing = frame.get("spacing") or study.spacing
     others = {"labels": tuple(labels or wanted), "spacing": spacing, "leave_out": (), "held_out": None}
+    if set(predictor.channels) <= set(find_cases(source).channels):
+        others["channels"] = tuple(predictor.channels)
     tested = study.model_copy(update={"data": source} | others)
     data = prepare_study(tested, progress, cache, frame["orientation"])
     if data.labelling.outputs != labelling.outputs:
         raise UserError(
             f"{folder} was trained on {len(labelling.structures)} structures ({', '.join(labelling.names)}): "
             f"name as many labels of {source}."
+        )
+    if len(data.channels) != len(predictor.channels):
+        raise UserError(
+            f"{source} has {len(data.channels)} channel(s) ({', '.join(data.channels)}), and the networks of "
+            f"{folder} take {len(predictor.channels)} ({', '.join(predictor.channels)}): bring those."
         )
     _begin(tested, folder, output, data, labelling)
     for trained, record in runs:
@@ -95,7 +105,8 @@ def _test(trained: Run, record: dict[str, Any], run: Run, data: Dataset, study: 
     found = validate(
         predictor.networks[0],
         list(data.samples.values()),
-        predictor.labelling,
+        # What nobody annotated is the other data's.
+        replace(predictor.labelling, ignore=data.labelling.ignore),
         grid=study.metrics_grid,
         tolerance=study.tolerance,
         device=predictor.device,
