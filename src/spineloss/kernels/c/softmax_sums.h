@@ -18,8 +18,10 @@ typedef struct {
     float at_label[BLOCK]; /* the gradient there */
 } softmax;
 
-INLINE surprise surprise_of(vec entropy, vec right, vec wrong) {
-    return (surprise){entropy, right, wrong, logarithm(vmax(splat(1e-30f), wrong))};
+/* The surprise at a class as a column wants it: few ask for the logarithm. */
+INLINE surprise surprise_of(int kind, float exponent, vec entropy, vec right, vec wrong) {
+    int plain = kind != FOCAL || exponent == 1.0f || exponent == 2.0f;
+    return (surprise){entropy, right, wrong, plain ? splat(0.0f) : logarithm(vmax(splat(1e-30f), wrong))};
 }
 
 /* Whether a column is 0 but at a voxel's label. */
@@ -76,10 +78,11 @@ static void open_softmax(softmax *s, const tile *t, const batch *b) {
         store(s->log_sum + at, log_sum);
         store(s->entropy + at, entropy);
         if (!b->asked) continue;
-        surprise of_label = surprise_of(entropy, own * inverse, wrong);
-        for (int k = 0; k < b->asked; k++)
-            if (of_label_alone(b->kinds[k]))
-                store(s->asked[k] + at, asked_of_label(b->kinds[k], b->exponents[k], of_label));
+        for (int k = 0; k < b->asked; k++) {
+            if (!of_label_alone(b->kinds[k])) continue;
+            surprise of_label = surprise_of(b->kinds[k], b->exponents[k], entropy, own * inverse, wrong);
+            store(s->asked[k] + at, asked_of_label(b->kinds[k], b->exponents[k], of_label));
+        }
     }
 }
 
@@ -87,11 +90,15 @@ INLINE vec softmax_probability(const softmax *s, const tile *t, int c, int at) {
     return load(s->exps + c * t->padded + at) * load(s->inverse + at);
 }
 
+/* The cross-entropy of a voxel, were a class its label. */
+INLINE vec class_entropy(const softmax *s, const tile *t, int c, int at) {
+    return load(s->log_sum + at) - (load(t->logits + c * t->stride + at) - load(s->most + at));
+}
+
 /* -log p of a class, divided by the classes; 0 where a voxel is not counted */
 INLINE vec uniform_entropy(const softmax *s, const tile *t, int c, int at) {
-    vec x = load(t->logits + c * t->stride + at) - load(s->most + at);
     bits counted = load_bits(t->labels + at) != NOT_COUNTED;
-    return keep(counted, (load(s->log_sum + at) - x) * (1.0f / t->classes));
+    return keep(counted, class_entropy(s, t, c, at) * (1.0f / t->classes));
 }
 
 /* What is asked for of a class whether it is the label or not. */
@@ -118,12 +125,6 @@ static void sum_labelled(const softmax *s, const tile *t, const batch *b, int c,
     add_up(sums, b, out);
 }
 
-/* The surprise at a class, were it the label. */
-INLINE surprise class_surprise(const softmax *s, const tile *t, vec p, int c, int at) {
-    vec x = load(t->logits + c * t->stride + at) - load(s->most + at);
-    return surprise_of(load(s->log_sum + at) - x, p, 1.0f - p);
-}
-
 static void sum_soft(const softmax *s, const tile *t, const batch *b, int c, double *out) {
     vec sums[ASKED + MOST_ASKED] = {0};
     for (int at = 0; at < t->voxels; at += LANES) {
@@ -134,12 +135,16 @@ static void sum_soft(const softmax *s, const tile *t, const batch *b, int c, dou
         sums[TRUE] += y;
         sums[ERROR] += (p - y) * (p - y);
         if (!b->entropy && !b->asked) continue;
-        surprise at_class = class_surprise(s, t, p, c, at);
-        sums[ENTROPY] += keep(y != 0.0f, y * at_class.entropy);
-        for (int k = 0; k < b->asked; k++)
-            sums[ASKED + k] += b->kinds[k] == MISSED || !of_label_alone(b->kinds[k])
-                                   ? asked_of_class(s, t, b->kinds[k], b->exponents[k], p - y, c, at)
-                                   : keep(y != 0.0f, y * of_entropy(b->kinds[k], b->exponents[k], at_class));
+        vec entropy = class_entropy(s, t, c, at);
+        sums[ENTROPY] += keep(y != 0.0f, y * entropy);
+        for (int k = 0; k < b->asked; k++) {
+            int kind = b->kinds[k];
+            float exponent = b->exponents[k];
+            surprise at_class = surprise_of(kind, exponent, entropy, p, 1.0f - p);
+            sums[ASKED + k] += kind == MISSED || !of_label_alone(kind)
+                                   ? asked_of_class(s, t, kind, exponent, p - y, c, at)
+                                   : keep(y != 0.0f, y * of_entropy(kind, exponent, at_class));
+        }
     }
     add_up(sums, b, out);
 }
@@ -165,7 +170,7 @@ INLINE vec softmax_entropy(const softmax *s, const tile *t, int at) {
     vec sum = splat(0.0f);
     for (int c = 0; c < t->classes; c++) {
         vec y = load(t->target + c * t->target_stride + at);
-        sum += keep(y != 0.0f, y * class_surprise(s, t, softmax_probability(s, t, c, at), c, at).entropy);
+        sum += keep(y != 0.0f, y * class_entropy(s, t, c, at));
     }
     return sum;
 }
@@ -186,12 +191,12 @@ static void open_labelled_slopes(softmax *s, const tile *t, const batch *b, cons
         }
         own = own * own_p - factor;
         for (int k = 0; k < b->asked; k++) {
-            surprise of_label = surprise_of(load(s->entropy + at), own_p, wrong);
             int kind = b->kinds[k];
             vec weight = splat(0.0f);
             for (int c = 0; c < t->classes; c++)
                 weight = blend(label == c, splat(weights[c * (ASKED + b->asked) + ASKED + k]), weight);
             float exponent = b->exponents[k];
+            surprise of_label = surprise_of(kind, exponent, load(s->entropy + at), own_p, wrong);
             own += weight * (of_label_alone(kind) ? -slope_of_asked_of_label(kind, exponent, of_label)
                                                   : slope_of_asked_of_class(t, kind, exponent, -wrong, own_p, at));
         }
@@ -218,14 +223,13 @@ static void open_soft_slopes(softmax *s, const tile *t, const batch *b, const fl
             vec overlap = weight[OVERLAP] * slope_of_overlap(p, y);
             vec slope = p * (overlap + weight[PREDICTED] + 2.0f * weight[ERROR] * (p - y));
             vec factor = splat(weight[ENTROPY]);
-            if (b->asked) {
-                surprise at_class = class_surprise(s, t, p, c, at);
-                for (int k = 0; k < b->asked; k++) {
-                    int kind = b->kinds[k];
-                    if (kind == MISSED || !of_label_alone(kind))
-                        slope += weight[ASKED + k] * slope_of_asked_of_class(t, kind, b->exponents[k], p - y, p, at);
-                    else factor += weight[ASKED + k] * slope_of_entropy(kind, b->exponents[k], at_class);
-                }
+            for (int k = 0; k < b->asked; k++) {
+                int kind = b->kinds[k];
+                float exponent = b->exponents[k];
+                surprise at_class = surprise_of(kind, exponent, class_entropy(s, t, c, at), p, 1.0f - p);
+                if (kind == MISSED || !of_label_alone(kind))
+                    slope += weight[ASKED + k] * slope_of_asked_of_class(t, kind, exponent, p - y, p, at);
+                else factor += weight[ASKED + k] * slope_of_entropy(kind, exponent, at_class);
             }
             slope -= keep(y != 0.0f, y * factor);
             total += slope;
