@@ -47,3 +47,33 @@ def test_monai_networks_by_name():
 def test_a_network_that_cannot_be_is_told(name, told):
     with pytest.raises(UserError, match=told):
         networks.build(name, 8, 1, GRID, seed=0)
+
+
+def test_monai_networks_with_arguments():
+    levels = {
+        "kernel_size": [3, 3, 3],
+        "strides": [1, 2, 2],
+        "upsample_kernel_size": [2, 2],
+        "filters": [4, 8, 16],
+    }
+    chosen = {"name": "DynUNet", **levels}
+    built = networks.build(chosen, 8, 2, GRID, seed=0)
+    assert built(torch.zeros(1, 1, *GRID)).shape == (1, 2, *GRID)
+    assert built.filters == [4, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ("DynUNet", r"cannot be built .*kernel_size.*give the arguments it lacks"),
+        (
+            {"name": "SegResNet", "init_filter": 8},
+            "no argument 'init_filter'; the nearest known one is 'init_filters'",
+        ),
+        ({"name": "SegResNet", "out_channels": 8}, "out_channels follows from the study"),
+        ({"name": "unet", "depth": 3}, "unet takes no depth"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told(network, told):
+    with pytest.raises(UserError, match=told):
+        networks.build(network, 8, 1, GRID, seed=0)

@@ -1,13 +1,15 @@
 """The 3D U-Net of the thesis's chapter 7, and any network of MONAI by name."""
 
 import inspect
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from monai.networks import nets
 from torch import nn
 
-from spineloss.errors import UserError
+from spineloss.errors import UserError, first_line
 
 
 def unet(width: int, channels: int, inputs: int = 1) -> nn.Module:
@@ -55,12 +57,18 @@ def _initialise(module: nn.Module) -> None:
 
 
 def build(
-    name: str, width: int, channels: int, grid: tuple[int, int, int], seed: int, inputs: int = 1
+    network: str | Mapping[str, Any],
+    width: int,
+    channels: int,
+    grid: tuple[int, int, int],
+    seed: int,
+    inputs: int = 1,
 ) -> nn.Module:
     """A network by name, with initial weights that depend on `seed` alone.
 
     Args:
-        name: `unet`, or a class of `monai.networks.nets` that needs no arguments but those below.
+        network: `unet`, or a class of `monai.networks.nets`: by its name, or a mapping of `name` and the arguments
+            that it needs beside those below.
         width: base width of the U-Net; MONAI's networks keep their own.
         channels: output channels.
         grid: (Z, Y, X) voxels of the input.
@@ -70,14 +78,18 @@ def build(
     Raises:
         UserError: no such network, or it cannot be built for this grid.
     """
+    arguments = {} if isinstance(network, str) else dict(network)
+    name = network if isinstance(network, str) else str(arguments.pop("name", ""))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "unet":
+            if arguments:
+                raise UserError(f"The network unet takes no {next(iter(arguments))}: `width` is its size.")
             return unet(width, channels, inputs)
-        network = _from_monai(name, channels, grid, inputs)
+        built = _from_monai(name, channels, grid, inputs, arguments)
     try:
         with torch.no_grad():
-            shape = tuple(network(torch.zeros(1, inputs, *grid)).shape)
+            shape = tuple(built(torch.zeros(1, inputs, *grid)).shape)
     except Exception as error:
         raise UserError(
             f"The network {name} does not run on the grid {list(grid)} ({error}): choose another."
@@ -86,10 +98,12 @@ def build(
         raise UserError(
             f"The network {name} gives logits of shape {shape}, not {(1, channels, *grid)}: choose another."
         )
-    return network
+    return built
 
 
-def _from_monai(name: str, channels: int, grid: tuple[int, int, int], inputs: int) -> nn.Module:
+def _from_monai(
+    name: str, channels: int, grid: tuple[int, int, int], inputs: int, arguments: Mapping[str, Any]
+) -> nn.Module:
     known = {
         key: value for key, value in vars(nets).items() if inspect.isclass(value) and issubclass(value, nn.Module)
     }
@@ -98,9 +112,16 @@ def _from_monai(name: str, channels: int, grid: tuple[int, int, int], inputs: in
         raise UserError(f"There is no network {name!r}; the nearest known one is {near!r}.")
     offered = {"spatial_dims": 3, "in_channels": inputs, "out_channels": channels, "img_size": grid}
     accepted = inspect.signature(known[name]).parameters
+    for key in arguments:
+        if key in offered:
+            raise UserError(f"The network {name}: {key} follows from the study; leave it out.")
+        if key not in accepted:
+            near = get_close_matches(key, accepted, n=1, cutoff=0.0)[0]
+            raise UserError(f"The network {name} has no argument {key!r}; the nearest known one is {near!r}.")
     try:
-        return known[name](**{key: value for key, value in offered.items() if key in accepted})
+        return known[name](**{key: value for key, value in offered.items() if key in accepted}, **arguments)
     except Exception as error:
         raise UserError(
-            f"MONAI's {name} cannot be built from its defaults ({error}): choose another network."
+            f"MONAI's {name} cannot be built ({first_line(error)}): give the arguments it lacks, as in "
+            f"`network: {{name: {name}, ...}}`, or choose another network."
         ) from error

@@ -191,7 +191,9 @@ class Run:
 
     def finish(self, record: Mapping[str, Any], network: Mapping[str, torch.Tensor]) -> None:
         """Write the trained network, then `run.json` with the digest of every file, and drop the checkpoint."""
-        self._write("model.safetensors", save_tensors({key: each.contiguous() for key, each in network.items()}))
+        # Copies, as a network may have one tensor under two names (MONAI's DynUNet has), which the format refuses.
+        weights = {key: each.clone(memory_format=torch.contiguous_format) for key, each in network.items()}
+        self._write("model.safetensors", save_tensors(weights))
         files = {name: _digest(self.folder / name) for name in FILES if (self.folder / name).exists()}
         self.write_record({**record, "status": "done", "files": files})
         self.remove_progress()

@@ -90,8 +90,8 @@ class Study(Settings):
     """Instead of `grid`: mm (z, y, x) that cases are resampled to, the `median` of the cases', or each its own."""
     patch: tuple[PatchAxis, PatchAxis, PatchAxis] | None = None
     """With `spacing`: voxels (Z, Y, X) that the network sees at once, a patch of each case; multiples of 8."""
-    network: str = "unet"
-    """`unet`, or the name of a class of `monai.networks.nets`."""
+    network: str | dict[str, Any] = "unet"
+    """`unet`, or a class of `monai.networks.nets`: its name, or a mapping of its `name` and its arguments."""
     width: Count = 64
     """Channels of the first level of the U-Net; each level below has twice as many."""
     folds: Annotated[int, Field(strict=True, ge=2, lt=2**31)] = 3
@@ -146,6 +146,13 @@ class Study(Settings):
                 f"there is no list {value[:60]!r}; write nnunet, or a probability for each augmentation"
             )
         return asdict(NNUNET) if value == "nnunet" else value
+
+    @field_validator("network")
+    @classmethod
+    def _has_a_name(cls, network: Any) -> Any:
+        if isinstance(network, dict) and not isinstance(network.get("name"), str):
+            raise ValueError("a network with arguments needs a `name`, as in {name: DynUNet, kernel_size: [3, 3]}")
+        return network
 
     @field_validator("leave_out", mode="before")
     @classmethod
