@@ -366,6 +366,16 @@ def test_what_does_not_fit_is_named_in_one_sentence(text, logits, target, contex
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["dice + cross_entropy", "boundary", "hausdorff", EVOLVED])
+def test_a_device_that_a_look_would_halt_stops_by_itself_where_a_target_is_out_of_range(monkeypatch, text):
+    monkeypatch.setattr("spineloss.losses.inputs.LOOK_LATER", ("cpu",))  # in place of a GPU
+    logits, target = torch.randn(2, 1, 4, 5, 6), torch.rand(2, 1, 4, 5, 6)
+    assert torch.isfinite(loss(text)(logits, target))
+    with pytest.raises(RuntimeError, match=r"target must hold numbers in \[0, 1\]"):
+        loss(text)(logits, 2 * target)
+    assert torch.isfinite(loss(text)(logits, 2 * target, mask=2 * target <= 1))
+
+
 @pytest.mark.parametrize("text", ["cross_entropy", "dice", "focal", "hausdorff", "boundary", "dice_focal"])
 def test_an_8_bit_mask_of_one_channel_is_refused(text):
     logits, mask = torch.randn(2, 1, 16, 32, 32), torch.rand(2, 1, 16, 32, 32) > 0.75

@@ -19,6 +19,9 @@ from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 from spineloss.kernels.world_sum import world_sum
 from spineloss.losses.convention import Convention
 
+# A look at a number makes every step wait for these devices: they are told to stop where it does not fit.
+LOOK_LATER = ("cuda",)
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -62,31 +65,37 @@ class Inputs:
     def _check_range(self) -> None:
         """Refuse a target out of range where no sums are made that count what is."""
         known = "sums" in self.__dict__ or self.target.dtype == torch.bool
-        if known or self.target.device.type != "cpu" or _is_traced(self.target):
+        if known or self.target.device.type not in ("cpu", *LOOK_LATER) or _is_traced(self.target):
             return
         lowest, highest = self.target.aminmax()
         top = 1 if self.target.ndim == self.logits.ndim else self.logits.shape[1] - 1
-        if not (lowest >= 0 and highest <= top):
+        if self.target.device.type in LOOK_LATER or not (lowest >= 0 and highest <= top):
             outside = outside_of(self.target, volumes_of(self.target, self.logits))
             self._refuse_outside(outside if self.counted is None else outside & self.counted)
 
     def _refuse_outside(self, outside: torch.Tensor) -> None:
         """The range check of the target; it costs no pass of its own, as the sums count what is out of range."""
-        # On a GPU each look would wait for the device, at every step.
-        if _is_traced(outside) or outside.device.type != "cpu" or not outside.any():
+        if _is_traced(outside):
             return
+        if outside.device.type in LOOK_LATER:
+            torch._assert_async(~outside.any(), f"{self._wanted()}; on the CPU the error says more.")
+        elif outside.device.type == "cpu" and outside.any():
+            self._refuse(outside)
+
+    def _refuse(self, outside: torch.Tensor) -> None:
         low, high = (value.item() for value in self.target.aminmax())
-        many, classes = int(outside.flatten(2).sum(2).amax(1).sum()), self.logits.shape[1]
+        many = int(outside.flatten(2).sum(2).amax(1).sum())
+        remedy = "name what is not annotated by ignore"
         if self.target.ndim == self.logits.ndim:
-            wanted, remedy = (
-                "numbers in [0, 1]",
-                "divide a 0/255 mask by 255, or name what is not annotated by ignore",
-            )
-        else:
-            wanted, remedy = f"labels from 0 to {classes - 1}", "name what is not annotated by ignore"
+            remedy = f"divide a 0/255 mask by 255, or {remedy}"
         raise UserError(
-            f"target must hold {wanted}, and {many} voxels do not (lowest {low:g}, highest {high:g}): {remedy}."
+            f"{self._wanted()}, and {many} voxels do not (lowest {low:g}, highest {high:g}): {remedy}."
         )
+
+    def _wanted(self) -> str:
+        if self.target.ndim == self.logits.ndim:
+            return "target must hold numbers in [0, 1]"
+        return f"target must hold labels from 0 to {self.logits.shape[1] - 1}"
 
     def counts(self, over: Over) -> Counts:
         """Soft counts: per sample (N, C), over the batch (1, C), or over every process's batch (1, C)."""
