@@ -12,6 +12,7 @@ from fuzz.kernel_calls import attempt
 from spineloss.kernels import native
 from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.native import libraries, library
+from spineloss.kernels.plain_sums import plain_sums
 from spineloss.kernels.voxel_sums import sums_of
 from spineloss.seeding import generator
 from spineloss.text import parse
@@ -83,6 +84,20 @@ def test_a_gradient_that_can_be_derived_leaves_the_next_one_right():
     (after,) = torch.autograd.grad(loss, logits)
     (alone,) = torch.autograd.grad(parse("tversky_focal")(logits, target), logits)
     assert torch.equal(after, alone)
+
+
+def test_a_mask_of_each_channel_has_the_sums_of_plain_operations(lanes):
+    logits, target = example((2, 3, 4, 32, 32))
+    logits.requires_grad_()
+    mask = torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    found = sums_of(logits, target, mask, columns=(CROSS_ENTROPY,))
+    expected = plain_sums(logits, target, mask, columns=(CROSS_ENTROPY,))
+    torch.testing.assert_close(found.counted, mask.flatten(2).sum(2).float())
+    for sums, column in ((found.overlap, 2), (found.predicted, 3), (found.columns[CROSS_ENTROPY], 6)):
+        both = sums, expected[..., column]
+        torch.testing.assert_close(*both, rtol=1e-5, atol=1e-4)
+        slopes = [torch.autograd.grad(each.sum(), logits, retain_graph=True)[0] for each in both]
+        torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-7)
 
 
 def test_the_gradient_is_exact_where_the_prediction_is_sure(lanes):

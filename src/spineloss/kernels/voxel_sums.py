@@ -109,8 +109,13 @@ def sums_of(
         The sums, float32 at least, differentiable in the logits, twice too.
     """
     columns = tuple(dict.fromkeys(columns))
+    samples, classes = logits.shape[:2]
+    if mask is not None and mask.shape[1] > 1 and mask.shape == target.shape and activation == "sigmoid":
+        # Channels of a sigmoid are alone, so those with masks of their own are samples.
+        logits, target, mask = (volume.flatten(0, 1).unsqueeze(1) for volume in (logits, target, mask))
     fast = takes(logits, target, mask) and len(columns) <= MOST_ASKED
-    sums = (compiled_sums if fast else plain_sums)(
+    made = (compiled_sums if fast else plain_sums)(
         logits, target, mask, activation=activation, ignore=ignore, columns=columns
-    ).unbind(2)
+    )
+    sums = made.reshape(samples, classes, -1).unbind(2)
     return Sums(*sums[: len(ALWAYS)], dict(zip(columns, sums[len(ALWAYS) :], strict=True)))
