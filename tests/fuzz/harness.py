@@ -33,7 +33,7 @@ from spineloss.seeding import generator
 OUTCOMES = ("ok", "one sentence", "traceback", "crash", "hang", "silent")
 GOOD = OUTCOMES[:2]
 PATIENCE = 20.0  # seconds that an input may take
-START = 120.0  # seconds that a process may take to import and to prepare
+START = 600.0  # seconds that a process may take to import and to prepare: many, on a busy machine
 LONGEST = 600  # characters of a sentence
 
 

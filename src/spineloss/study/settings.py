@@ -159,7 +159,9 @@ class Study(Settings):
     def _are_texts(cls, cases: Any) -> Any:
         for case in cases if isinstance(cases, list | tuple) else ():
             if not isinstance(case, str):
-                raise ValueError(f"{case} is no text; put the id in quotes, as in ['{case}']")
+                raise ValueError(
+                    f"{case} is read as a number, without zeros in front; put each id in quotes, as in ['03']"
+                )
         return cases
 
     @field_validator("grid", "patch")
