@@ -19,8 +19,11 @@ from spineloss.errors import UserError
 DAY = 24 * 3600  # seconds
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place.
+ELSEWHERE = "free some space or choose another folder"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None], remedy: str = ELSEWHERE) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it; `remedy` goes into the error.
 
     A kill or a full disk leaves the old file, or none: never half of one.
 
@@ -35,9 +38,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(
-            f"{path} cannot be written ({reason}): free some space or choose another folder."
-        ) from error
+        raise UserError(f"{path} cannot be written ({reason}): {remedy}.") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 
@@ -236,6 +237,18 @@ def replace(path, content):
 def flipped(content):
     middle = len(content) * 2 // 3
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_cache_on_a_full_or_read_only_disk_is_said_and_holds_no_half_file(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    source, cache = paired(tmp_path / "data"), Cache(tmp_path / "cache")
+    monkeypatch.setattr("spineloss.files.os.replace", refuse)
+    with pytest.raises(UserError, match=rf"{os.strerror(number)}.*(folder|SPINELOSS_CACHE)"):
+        prepared(source, cache=cache)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_the_raw_of_an_mhd_counts(tmp_path):

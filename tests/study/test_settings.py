@@ -148,7 +148,7 @@ def test_controls_of_a_tuning(write):
         ("data: v\nmethods: [dice]\nlearning_rate: [0.1]", "two or more"),
         ("data: v\nmethods: [dice]\nlearning_rate: [0.1, 0]", "0 is no learning rate"),
         ("data: v\nmethods: [{loss: dice, learning_rate: .nan}]", "nan is no learning rate"),
-        ("data: v\nmethods: [dice]\nleave_out: [3]", "put the id in quotes, as in ['3']"),
+        ("data: v\nmethods: [dice]\nleave_out: [3]", "put each id in quotes, as in ['03']"),
         ("data: v\nmethods: [dice]\nrepeats: 0", "repeats"),
         ("data: v\nmethods: [dice]\ntarget: regions\nlabels: [1]", "leave `labels` out"),
         ("data: v\nmethods: [dice]\ngroups: 'a('", "is not a regular expression"),

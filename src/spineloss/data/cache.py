@@ -17,6 +17,7 @@ from spineloss.data.check import Report, Row, Use, check
 from spineloss.errors import UserError
 from spineloss.files import cache_folder, write_atomically, write_json
 
+REMEDY = "free some space, or name another folder for the cache in SPINELOSS_CACHE"
 VERSION = 2  # raise it when preprocessing or checking changes
 
 
@@ -69,7 +70,7 @@ class Cache:
         """Keep tensors with their digests."""
         digests = {name: _digest(key, name, tensor) for name, tensor in tensors.items()}
         content = save(tensors, metadata=digests)
-        write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content))
+        write_atomically(self.path(key), lambda temporary: temporary.write_bytes(content), REMEDY)
 
 
 def map_tensor(path: Path, name: str) -> torch.Tensor:

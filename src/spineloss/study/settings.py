@@ -160,7 +160,7 @@ class Study(Settings):
         for case in cases if isinstance(cases, list | tuple) else ():
             if not isinstance(case, str):
                 raise ValueError(
-                    f"{case} is read as a number, without zeros in front; put each id in quotes, as in ['03']"
+                    f"{case} is no text, and a number loses its first zeros; put each id in quotes, as in ['03']"
                 )
         return cases
 
