@@ -46,14 +46,14 @@ INSIDE = {
         {"batches"},
     ],
     "results": [
-        {"averages", "sample_size", "score_text", "surface", "text_table", "trajectories"},
+        {"averages", "race_file", "sample_size", "score_text", "surface", "text_table", "trajectories"},
         {"run_folder"},
         {"study_folder"},
         {"learning_rates", "records", "statistics", "trained_on"},
         {"convergence", "ranking", "rate_ranges", "selection", "table", "variance"},
-        {"comparison"},
-        {"comparison_export", "sentences"},
-        {"comparison_table"},
+        {"comparison", "racing"},
+        {"comparison_export", "race_course", "sentences"},
+        {"comparison_table", "race_table"},
     ],
     "study": [
         {"claims", "hardware", "method", "proposal", "yaml_text"},
@@ -62,7 +62,7 @@ INSIDE = {
         {"elsewhere", "training_run", "landscape", "status"},
         {"ray_cluster", "trackers", "workers"},
         {"engine"},
-        {"plan", "slurm"},
+        {"plan", "race", "slurm"},
     ],
 }  # fmt: skip
 LONGEST = 400  # lines of a module

@@ -36,9 +36,10 @@ def view(rows: Sequence["RunStatus"], fold: int) -> Group:
     """What a running study looks like: the runs of the fold at work, and how far all folds are."""
     from spineloss.study.status import summary
 
-    epochs = sum(row.epochs_done for row in rows)
+    asked = [row for row in rows if row.status != "dropped"]
+    epochs, done = sum(row.epochs for row in asked), sum(row.epochs_done for row in asked)
     return Group(
         run_table([row for row in rows if row.fold == fold]),
-        Padding(ProgressBar(total=sum(row.epochs for row in rows), completed=epochs)),
+        Padding(ProgressBar(total=epochs, completed=done)),
         Text(summary(rows)),
     )

@@ -15,34 +15,43 @@ from spineloss.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
 
+# What trains is asked alike by `run` and `race`.
+Source = Annotated[
+    str,
+    typer.Argument(metavar="STUDY_FILE", help="A study file, a preset's name, or a study folder to go on with."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="The study's folder.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")]
+Methods = Annotated[list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")]
+Track = Annotated[
+    list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
+]
+Workers = Annotated[
+    int, typer.Option(min=1, help="Processes that train at once, each with its share of threads and GPUs.")
+]
+Kind = Annotated[Literal["here", "ray"], typer.Option(help="This machine, or a Ray cluster.")]
+Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
+]
 Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each task or job, and the threads that it trains with.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each of Ray's tasks.")]
+Points = Annotated[
+    float, typer.Option(min=0, help="Points of Dice by which a method has to be better to stay in a race.")
+]
 
 
 @app.command()
 def run(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY_FILE", help="A study file, a preset's name, or a study folder to go on with."
-        ),
-    ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The study's folder.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
-    method: Annotated[
-        list[str] | None, typer.Option(help="A loss, instead of the file's methods; repeatable.")
-    ] = None,
-    track: Annotated[
-        list[str] | None, typer.Option(help="tensorboard or wandb, to follow the training there; repeatable.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that train at once, each with its share of threads and GPUs.")
-    ] = 1,
-    engine: Annotated[Literal["here", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "here",
-    address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
-    ] = None,
+    source: Source,
+    output: Output = None,
+    data: Data = None,
+    method: Methods = None,
+    track: Track = None,
+    workers: Workers = 1,
+    engine: Kind = "here",
+    address: Address = None,
     cpus: Cpus = 1,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each of Ray's tasks.")] = 0,
+    gpus: Gpus = 0,
 ) -> None:
     """Train every method on every fold, whatever is not done yet, and print the table.
 
@@ -53,20 +62,63 @@ def run(
     say(f"Loading {source}")
     from spineloss.study import settings
     from spineloss.study.engine import Engine, run_study
-    from spineloss.study.trackers import follow, open_trackers
 
+    source, output = _places(source, output)
+    study = settings.load(source, _overrides(data, method))
+    _train(run_study(study, output, say, engine=Engine(engine, workers, address, cpus, gpus)), output, track)
+
+
+@app.command()
+def race(
+    source: Source,
+    output: Output = None,
+    data: Data = None,
+    method: Methods = None,
+    margin: Points = 1.0,
+    track: Track = None,
+    workers: Workers = 1,
+    engine: Kind = "here",
+    address: Address = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+) -> None:
+    """Find the best loss for less: after each fold and repeat, methods that are surely not the best are dropped.
+
+    A study file without methods races twenty losses, each at three learning rates.
+
+    Example: [bold]spineloss study race study.yaml -o race/ --margin 1[/bold]
+    """
+    say(f"Loading {source}")
+    from spineloss.results.race_table import race_text
+    from spineloss.results.racing import Rules
+    from spineloss.study.engine import Engine
+    from spineloss.study.race import load_race, race_study
+
+    source, output = _places(source, output)
+    study = load_race(source, _overrides(data, method))
+    chosen = Engine(engine, workers, address, cpus, gpus)
+    _train(race_study(study, output, say, engine=chosen, rules=Rules(margin=margin / 100)), output, track)
+    print(f"\n{race_text(output)}")
+
+
+def _places(source: str, output: Path | None) -> tuple[str, Path]:
+    """The study file, and the folder of its results: a study's own, or one beside the file."""
     folder = Path(source)
     if (folder / "study.yaml").exists():
-        output, source = output or folder, str(folder / "study.yaml")
-    overrides: dict[str, Any] = {"data": data} if data else {}
-    if method:
-        overrides["methods"] = method
-    study = settings.load(source, overrides)
-    output = output or Path(Path(source).stem)
+        return str(folder / "study.yaml"), output or folder
+    return source, output or Path(folder.stem)
+
+
+def _overrides(data: Path | None, method: list[str] | None) -> dict[str, Any]:
+    return ({"data": data} if data else {}) | ({"methods": method} if method else {})
+
+
+def _train(events: Any, output: Path, track: list[str] | None) -> None:
+    """Follow a training to its end, and print the table."""
+    from spineloss.study.trackers import follow, open_trackers
+
     trackers = open_trackers(track or [], output)
     try:
-        chosen = Engine(engine, workers, address, cpus, gpus)
-        events = run_study(study, output, say, engine=chosen)
         failed = _follow(follow(events, trackers, say), output)
     except Stopped as stop:
         say("Stopped; the same command goes on from here.")
@@ -135,6 +187,8 @@ def submit(
     source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study's folder, seen by all machines.")],
     data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    race: Annotated[bool, typer.Option("--race", help="Race the methods, as `study race` does.")] = False,
+    margin: Points = 1.0,
     workers: Annotated[int, typer.Option(min=1, help="Jobs of the array.")] = 4,
     hours: Annotated[float, typer.Option(min=0.1, help="That a job may take before it is queued again.")] = 24,
     cpus: Cpus = 4,
@@ -149,12 +203,10 @@ def submit(
     Example: [bold]spineloss study submit study.yaml -o study/ --workers 8 --gpus 1 --partition gpu[/bold]
     """
     say(f"Loading {source}")
-    from spineloss.study import settings, slurm
-    from spineloss.study.engine import prepare_folder
+    from spineloss.study import slurm
 
-    study = settings.load(source, {"data": data} if data else {})
     submitted = slurm.submit(
-        prepare_folder(study, output, say),
+        _prepared_race(source, output, data, margin) if race else _prepared(source, output, data),
         None,
         workers=workers,
         hours=hours,
@@ -165,6 +217,20 @@ def submit(
     )
     say(f"Submitted {', '.join(job.job_id for job in submitted)}")
     say(f"`spineloss study status {output}` shows how far it is")
+
+
+def _prepared(source: str, output: Path, data: Path | None) -> Any:
+    from spineloss.study import settings
+    from spineloss.study.engine import prepare_folder
+
+    return prepare_folder(settings.load(source, _overrides(data, None)), output, say)
+
+
+def _prepared_race(source: str, output: Path, data: Path | None, margin: float) -> Any:
+    from spineloss.results.racing import Rules
+    from spineloss.study.race import load_race, prepare_race
+
+    return prepare_race(load_race(source, _overrides(data, None)), output, say, rules=Rules(margin=margin / 100))
 
 
 @app.command()

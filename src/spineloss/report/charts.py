@@ -111,13 +111,17 @@ def curves(content: Content, column: str) -> Figure:
 def rank_course(content: Content, convergence: Convergence) -> Figure:
     """The methods' ranks by the deciding metric at each validated epoch; the last third is shaded."""
     figure, axes = _figure(7.6, 3.8)
+    epochs = list(convergence.ranks)
+    # Methods with fewer trainings than others are not ranked.
+    ranked = convergence.ranks[epochs[-1]]
     for number, method in enumerate(content.methods):
-        epochs = list(convergence.ranks)
+        if method not in ranked:
+            continue
         ranks = [convergence.ranks[epoch][method] for epoch in epochs]
         axes.plot(epochs, ranks, color=colour(number), ls=dash(number), marker="o", ms=3, label=_short(method))
     axes.axvspan(2 * content.study.epochs / 3, content.study.epochs, color=INK, alpha=0.05, lw=0)
     axes.set(xlabel="Epoch", ylabel=f"Rank by {METRICS[content.decisive].title}")
-    axes.set_yticks(range(1, len(content.methods) + 1))
+    axes.set_yticks(range(1, len(ranked) + 1))
     axes.invert_yaxis()
     _legend(figure, axes)
     return figure

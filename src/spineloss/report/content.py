@@ -10,6 +10,7 @@ from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result, compare_study, refuse_unknown_metrics
 from spineloss.results.convergence import Convergence
 from spineloss.results.learning_rates import rates_in_words, read_choices
+from spineloss.results.race_course import Course, read_course
 from spineloss.results.rate_ranges import RateRange, open_ends_in_words, rate_ranges
 from spineloss.results.records import Record, case_values, measured, read_records
 from spineloss.results.run_folder import Run
@@ -17,7 +18,7 @@ from spineloss.results.score_text import score
 from spineloss.results.sentences import answer, caution, verdict_words
 from spineloss.results.study_folder import read_folds, tested_in_words
 from spineloss.results.surface import Surface
-from spineloss.results.table import Summary, best_mean, is_best, summarise
+from spineloss.results.table import Summary, best_rows, summarise
 from spineloss.results.trained_on import hardware_in_words
 from spineloss.study.settings import Study, load
 from spineloss.study.status import RunStatus, read_status
@@ -52,7 +53,8 @@ class Content:
     """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value.
 
     `metrics` decide, in their order; without a second method nothing is compared, and `results` is empty.
-    `ranges` are of the learning rates where methods chose theirs, `rates` the same in words.
+    `ranges` are of the learning rates where methods chose theirs, `rates` the same in words; `race` is none where
+    no race was run.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Content:
     hardware: list[str]
     rates: list[str]
     patients: int
+    race: Course | None
 
     @property
     def cases(self) -> list[str]:
@@ -154,7 +157,8 @@ def read_content(
         ranges=ranges,
         hardware=hardware_in_words(folder),
         rates=[*rates_in_words(choices), *open_ends_in_words(ranges)],
-        patients=len(next(iter(case_values(records, metrics[0]).values()))),
+        patients=max(len(cases) for cases in case_values(records, metrics[0]).values()),
+        race=read_course(folder),
     )
 
 
@@ -186,7 +190,7 @@ def _table(
 
 def _score(row: Summary, rows: Sequence[Summary], results: dict[str, Result]) -> Score:
     """A method's score as the table shows it, beside those of all methods."""
-    text, best = score(row.metric, row.mean, row.std), is_best(row, best_mean(rows))
+    text, best = score(row.metric, row.mean, row.std), row in best_rows(rows)
     missed = f"{row.missed} missed structures are left out of the mean" if row.missed else ""
     text += "†" if missed else ""
     comparison = results[row.metric].comparison if row.metric in results else None

@@ -31,6 +31,8 @@ from spineloss.report.gallery import Gallery, series_of
 from spineloss.report.scene import scene_of
 from spineloss.results.comparison import Result
 from spineloss.results.comparison_table import comparison_tables, convergence_table, how_to_read
+from spineloss.results.race_course import race_cost
+from spineloss.results.race_table import how_races_decide, race_table, race_words
 from spineloss.results.score_text import score_with_unit
 from spineloss.results.sentences import convergence_words, margin_words
 from spineloss.results.statistics import shared_cases
@@ -294,6 +296,12 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         if content.results
         else [],
         colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
+        race=content.race
+        and {
+            "words": " ".join(race_words(content.race, race_cost(content.race, content.folder))),
+            "table": race_table(content.race),
+            "how": how_races_decide(content.race),
+        },
         record=next(iter(content.records.values())),
         settings=content.study.plain(),
         seconds=sum(record["timing"]["seconds"] for record in content.records.values()),

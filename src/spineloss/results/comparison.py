@@ -10,7 +10,7 @@ from spineloss.metrics import METRICS
 from spineloss.results.averages import CaseValues
 from spineloss.results.convergence import Convergence, converge
 from spineloss.results.ranking import Ranking, rank
-from spineloss.results.records import Record, case_values
+from spineloss.results.records import Record, case_values, whole_methods
 from spineloss.results.selection import Selection, select
 from spineloss.results.statistics import Comparison, best_method, compare
 from spineloss.results.table import Summary, summarise
@@ -65,7 +65,11 @@ def compare_study(
     compared = [*metrics, *beside]
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
-    chosen = reference or best_method(values[decisive], higher_is_better=METRICS[decisive].higher_is_better)
+    # The others' means are over fewer cases: they are compared on those, but neither picked nor ranked.
+    whole = {
+        metric: {method: found[method] for method in whole_methods(records)} for metric, found in values.items()
+    }
+    chosen = reference or best_method(whole[decisive], higher_is_better=METRICS[decisive].higher_is_better)
     folds = _trainings(records, repeats=False)
     trainings = _trainings(records, repeats=True)
     summaries = summarise(records, epoch)
@@ -85,7 +89,7 @@ def compare_study(
         result = Result(
             metric,
             comparison,
-            rank(values[metric], higher_is_better=higher_is_better),
+            rank(whole[metric], higher_is_better=higher_is_better),
             # The first of a method's summaries is the average over its labels.
             {summary.method: summary for summary in reversed(summaries) if summary.metric == metric},
         )
@@ -94,7 +98,7 @@ def compare_study(
             result = replace(
                 result,
                 spreads=_spreads(comparison, by_training),
-                selection=select(values[metric], higher_is_better=higher_is_better),
+                selection=select(whole[metric], higher_is_better=higher_is_better),
                 convergence=converge(records, metric),
             )
         results.append(result)

@@ -21,7 +21,7 @@ from spineloss.results.score_text import (
 )
 from spineloss.results.sentences import answer, caution, margin_words, verdict_words
 from spineloss.results.statistics import Comparison, Contrast
-from spineloss.results.table import EPOCH_TITLES, best_mean, is_best
+from spineloss.results.table import EPOCH_TITLES, best_rows
 from spineloss.results.text_table import (
     Cell,
     Format,
@@ -71,13 +71,13 @@ def _comparison_table(result: Result, epoch: FairEpoch) -> TextTable:
     metric, comparison = METRICS[result.metric], result.comparison
     head = ["Method", f"{metric.title} ({metric.unit})", "95 % CI", f"Difference ({points(result.metric)})"]
     head += ["95 % CI", "Median", "Effect", "p", *(["p equiv."] if comparison.margin else []), "Folds", "Verdict"]
-    best = best_mean(list(result.summaries.values()))
+    best = best_rows(list(result.summaries.values()))
     lines = []
     for method, level in comparison.levels.items():
         summary = result.summaries[method]
         alone = [
             Cell(method + ("†" if level.undefined else "")),
-            Cell(score(result.metric, summary.mean, summary.std), is_best(summary, best)),
+            Cell(score(result.metric, summary.mean, summary.std), summary in best),
             Cell(interval(level.interval.low, level.interval.high, metric.scale)),
         ]
         if method == comparison.reference:
@@ -86,7 +86,7 @@ def _comparison_table(result: Result, epoch: FairEpoch) -> TextTable:
             paired = _contrast_cells(comparison.contrasts[method], metric.scale, comparison.unit)
         lines.append([*alone, *map(Cell, paired)])
     title = f"{metric.title}, {EPOCH_TITLES[epoch]}: each method against {comparison.reference}, case by case"
-    return TextTable(title, head, lines, _notes(comparison))
+    return TextTable(title, head, lines, [*_notes(comparison), *_fewer_notes(result)])
 
 
 def _contrast_cells(contrast: Contrast, scale: float, unit: str) -> list[str]:
@@ -124,6 +124,14 @@ def _notes(comparison: Comparison) -> list[str]:
         if words := caution(contrast):
             cautions[words].append(method)
     return notes + [f"‡ {', '.join(methods)}: {words}" for words, methods in cautions.items()]
+
+
+def _fewer_notes(result: Result) -> list[str]:
+    """Whose mean is of fewer trainings than the others'."""
+    runs = {method: result.summaries[method].runs for method in result.comparison.levels}
+    most = max(runs.values())
+    fewer = ", ".join(f"{method} ({count} of {most})" for method, count in runs.items() if count < most)
+    return [f"Fewer trainings, so neither best nor ranked: {fewer}"] if fewer else []
 
 
 def convergence_table(convergence: Convergence) -> TextTable:

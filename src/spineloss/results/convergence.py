@@ -26,7 +26,7 @@ from scipy import stats
 
 from spineloss.metrics import METRICS
 from spineloss.results.averages import average
-from spineloss.results.records import Record, run_mean
+from spineloss.results.records import Record, run_mean, whole_methods
 
 MATTERS = 0.01  # of the final level: a smaller gain is no reason to train on
 FEWEST = 3  # validated epochs in the last third
@@ -88,7 +88,7 @@ class Convergence:
     def swapped(self) -> tuple[int, int]:
         """How many pairs of methods changed their order over the last third of the epochs, and of how many."""
         late = [ranks for epoch, ranks in self.ranks.items() if epoch > 2 * self.epochs / 3]
-        pairs = list(combinations(self.trends, 2)) if late else []
+        pairs = list(combinations(late[0], 2)) if late else []
         changed = [
             (late[0][first] - late[0][second]) * (late[-1][first] - late[-1][second]) < 0
             for first, second in pairs
@@ -121,12 +121,13 @@ def converge(records: Sequence[Record], metric: str) -> Convergence:
     }
     epochs = max(epoch for record in records for epoch in record.scores)
     means = {method: mean_curve(list(found.values())) for method, found in curves.items()}
+    whole = whole_methods(records)
     return Convergence(
         metric,
         epochs,
         {method: _trend(list(curves[method].values()), losses[method], epochs, sign) for method in methods},
-        _ranks(means, sign),
-        _crossing(curves, means, epochs, sign),
+        _ranks({method: means[method] for method in whole}, sign),
+        _crossing(curves, {method: means[method] for method in whole}, epochs, sign),
     )
 
 

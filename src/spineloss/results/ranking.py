@@ -63,14 +63,14 @@ def rank(values: CaseValues, *, higher_is_better: bool, resamples: int = RESAMPL
         cases=len(cases),
         left_out=len(every_case) - len(cases),
         mean_ranks=mean_ranks,
-        friedman_p=_friedman_p(badness),
+        friedman_p=friedman_p(badness),
         critical_difference=cd,
         groups=indistinct_groups(mean_ranks, cd),
         chances={methods[index]: chances[index].tolist() for index in order},
     )
 
 
-def _friedman_p(badness: np.ndarray) -> float:
+def friedman_p(badness: np.ndarray) -> float:
     if badness.shape[1] < 3:
         return math.nan
     if np.ptp(badness, axis=1).max() == 0:

@@ -42,10 +42,20 @@ def read_records(study: Path) -> list[Record]:
         UserError: no study is there, or a file of a finished run is damaged.
     """
     groups = read_folds(study)["groups"] if (study / "folds.json").exists() else {}
-    return [_record(run, found, groups) for run, found in finished_runs(study)]
+    return [record_of(run, found, groups) for run, found in finished_runs(study)]
 
 
-def _record(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Record:
+def record_of(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Record:
+    """A finished run as plain data.
+
+    Args:
+        run: its folder.
+        found: what its `run.json` holds.
+        groups: case -> patient.
+
+    Raises:
+        UserError: a file of it is damaged.
+    """
     return Record(
         method=found["method"],
         order=found["order"],
@@ -56,6 +66,18 @@ def _record(run: Run, found: Mapping[str, Any], groups: Mapping[str, str]) -> Re
         train_loss={int(epoch["epoch"]): epoch["train_loss"] for epoch in run.epochs()},
         validation={int(epoch["epoch"]): epoch for epoch in found.get("tested", {}).get("epochs", ())},
     )
+
+
+def whole_methods(records: Sequence[Record]) -> list[str]:
+    """The methods that have every fold and repeat that any has; all of them, if none has.
+
+    Others were dropped from a race, failed, or are not finished: their means are over other cases.
+    """
+    found: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for record in records:
+        found[record.method].add((record.fold, record.repeat))
+    every = set().union(*found.values())
+    return [method for method, places in found.items() if places == every] or list(found)
 
 
 def is_missed(scores: Mapping[str, float], metric: str) -> bool:

@@ -197,7 +197,9 @@ def _stability(result: Result) -> str:
 
 def _order(result: Result) -> str:
     """How likely the order of the best method and the next is false."""
-    means = {method: result.summaries[method].mean for method in result.spreads}
+    most = max((summary.runs for summary in result.summaries.values()), default=0)
+    rows = [result.summaries[method] for method in result.spreads]
+    means = {row.method: row.mean for row in rows if row.runs == most}
     if not result.comparison.picked or not means:
         return ""
     choose = max if METRICS[result.metric].higher_is_better else min

@@ -24,7 +24,7 @@ from spineloss.results.records import (
 from spineloss.results.score_text import score
 from spineloss.results.text_table import Cell, Format, TextTable, lay_out, refuse_unknown_format
 
-TABLE_COLUMNS = ["method", "epoch", "label", "metric", "mean", "std", "folds", "undefined", "missed"]
+TABLE_COLUMNS = ["method", "epoch", "label", "metric", "mean", "std", "folds", "runs", "undefined", "missed"]
 EPOCH_TITLES = {
     "last": "at the last epoch",
     "best": "at the epoch of the best validation Dice (optimistic: chosen on the cases it is measured on)",
@@ -36,6 +36,7 @@ EPOCH_TITLES = {
 class Summary:
     """One metric of a method: the mean over folds, its standard deviation, and the case scores left out.
 
+    `runs` are the trainings of the method, all folds and repeats.
     `undefined` case scores have no value; `missed` of them because the method found nothing of a structure that is
     there, so that the mean is too good.
     """
@@ -46,6 +47,7 @@ class Summary:
     mean: float
     std: float
     folds: int
+    runs: int
     undefined: int
     missed: int
 
@@ -93,7 +95,7 @@ def _summary(
         missed += sum(is_missed(row, metric) for row in scores)
     means = [average(defined) for each in folds.values() if (defined := [m for m in each if not math.isnan(m)])]
     spread = stdev(means) if len(means) > 1 else math.nan
-    return Summary(method, name, metric, average(means), spread, len(means), undefined, missed)
+    return Summary(method, name, metric, average(means), spread, len(means), len(runs), undefined, missed)
 
 
 def write_table(study: Path) -> None:
@@ -148,32 +150,40 @@ def _cells(rows: Sequence[Summary], folds: int) -> tuple[list[str], list[list[Ce
         lines[row.method, row.label][row.metric] = row
     labels, metrics = {label for _, label in lines}, list(dict.fromkeys(row.metric for row in rows))
     best = {
-        (label, metric): best_mean([row for row in rows if (row.label, row.metric) == (label, metric)])
+        (label, metric): best_rows([row for row in rows if (row.label, row.metric) == (label, metric)])
         for label in labels
         for metric in metrics
     }
     head = ["Method", *(["Label"] if len(labels) > 1 else [])]
     head += [METRICS[metric].heading for metric in metrics]
+    most = max(row.runs for row in rows)
     table = []
     for (method, label), found in lines.items():
-        finished = max(row.folds for row in found.values())
-        name = method if finished >= folds else f"{method} ({finished}/{folds} folds)"
+        name = method + _fewer(list(found.values()), folds, most)
         cells = [Cell(name), *([Cell(label)] if len(labels) > 1 else [])]
-        cells += [Cell(_marked(found[metric]), is_best(found[metric], best[label, metric])) for metric in metrics]
+        cells += [Cell(_marked(found[metric]), found[metric] in best[label, metric]) for metric in metrics]
         table.append(cells)
     return head, table
 
 
-def best_mean(rows: Sequence[Summary]) -> float:
-    """The best of the rows' means of one metric that leave out no missed structure; NaN where there is none."""
-    means = [row.mean for row in rows if not row.missed and not math.isnan(row.mean)]
+def _fewer(rows: Sequence[Summary], folds: int, runs: int) -> str:
+    """What a method's row says where it has fewer folds, or fewer trainings, than there are."""
+    finished = max(row.folds for row in rows)
+    if finished < folds:
+        return f" ({finished}/{folds} folds)"
+    return f" ({rows[0].runs}/{runs} trainings)" if rows[0].runs < runs else ""
+
+
+def best_rows(rows: Sequence[Summary]) -> list[Summary]:
+    """The rows of one metric that hold the best mean.
+
+    Means that leave out missed structures, or are of fewer trainings than others, are not compared.
+    """
+    most = max(row.runs for row in rows)
+    compared = [row for row in rows if row.runs == most and not row.missed and not math.isnan(row.mean)]
     choose = max if METRICS[rows[0].metric].higher_is_better else min
-    return choose(means, default=math.nan)
-
-
-def is_best(row: Summary, best: float) -> bool:
-    """Whether a row holds the best mean; never where it leaves out missed structures."""
-    return not row.missed and row.mean == best
+    best = choose((row.mean for row in compared), default=math.nan)
+    return [row for row in compared if row.mean == best]
 
 
 def _marked(row: Summary) -> str:

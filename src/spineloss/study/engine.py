@@ -13,7 +13,7 @@ from spineloss.files import read_json, remove_leftovers, write_text
 from spineloss.results.learning_rates import write_rates
 from spineloss.results.study_folder import Folds, read_folds, write_folds
 from spineloss.results.table import write_table
-from spineloss.study.jobs import Event
+from spineloss.study.jobs import Event, Rounds, all_at_once
 from spineloss.study.learned_files import keep_learned
 from spineloss.study.preparation import prepare_study
 from spineloss.study.ray_cluster import train_on_ray
@@ -49,7 +49,12 @@ HERE = Engine()
 
 
 def run_study(
-    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None, engine: Engine = HERE
+    study: Study,
+    folder: Path,
+    progress: Callable[[str], None],
+    cache: Cache | None = None,
+    engine: Engine = HERE,
+    rounds: Rounds = all_at_once,
 ) -> Iterator[Event]:
     """Train every run of a study that is not done, fold by fold, yielding each epoch as an event.
 
@@ -62,11 +67,12 @@ def run_study(
         progress: receives a line about what is being done before training starts.
         cache: of prepared cases; the user's by default.
         engine: what trains; results are the same whichever does, and it can be changed in mid-study.
+        rounds: which runs are trained, one round after the other; all at once by default.
 
     Raises:
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
-    workshop = prepare_folder(study, folder, progress, cache)
+    workshop = prepare_folder(study, folder, progress, cache, rounds)
     for event in engine.train(workshop, cache, progress):
         yield event
         if event.rate is None and event.epoch is not None and event.epoch.epoch == 1:
@@ -76,7 +82,11 @@ def run_study(
 
 
 def prepare_folder(
-    study: Study, folder: Path, progress: Callable[[str], None], cache: Cache | None = None
+    study: Study,
+    folder: Path,
+    progress: Callable[[str], None],
+    cache: Cache | None = None,
+    rounds: Rounds = all_at_once,
 ) -> Workshop:
     """Prepare a study's data and its folder, so that any number of workers can train there.
 
@@ -91,7 +101,7 @@ def prepare_folder(
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
     write_text(folder / "study.yaml", yaml_text(plain))
-    return Workshop(study, folder, data, split, progress)
+    return Workshop(study, folder, data, split, progress, rounds=rounds)
 
 
 def write_tables(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The trainings that a study is made of, in their order, and what happens in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,3 +74,13 @@ def jobs(study: Study) -> Iterator[Job]:
                 for rate in rates if len(rates) > 1 and not repeat else ():
                     yield Job(trial, order, fold, repeat, rate)
                 yield Job(trial, order, fold, repeat)
+
+
+# What is trained, round after round: the jobs of each, once those of the rounds before it are done by whomever.
+# It reads nothing but the study and its folder, so that every worker finds the same.
+Rounds = Callable[[Study, Path], Iterator[list[Job]]]
+
+
+def all_at_once(study: Study, folder: Path) -> Iterator[list[Job]]:
+    """Every training of a study, in one round."""
+    yield list(jobs(study))

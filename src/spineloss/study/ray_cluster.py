@@ -46,16 +46,18 @@ def train_on_ray(
         ray.init(address=address or "local", log_to_driver=False, configure_logging=False)
     progress(f"Training on {len(ray.nodes())} machine(s) of Ray, {ray.cluster_resources().get('CPU', 0):.0f} CPUs")
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(_train)
-    tasks: dict[Job, Any] = {}
+    numbers = {job: number for number, job in enumerate(jobs(workshop.study))}
+    folder = workshop.folder.resolve()
     try:
-        for number, job in enumerate(jobs(workshop.study)):
-            needed = [task for other, task in tasks.items() if job.needs(other)]
-            folder = workshop.folder.resolve()
-            tasks[job] = remote.remote(folder, cache, workshop.session, number, cpus, *needed)
-        left = list(tasks.values())
-        while left:
-            (ready,), left = ray.wait(left, num_returns=1)
-            yield from ray.get(ready)
+        for round_ in workshop.rounds(workshop.study, workshop.folder):
+            tasks: dict[Job, Any] = {}
+            for job in round_:
+                needed = [task for other, task in tasks.items() if job.needs(other)]
+                tasks[job] = remote.remote(folder, cache, workshop.session, numbers[job], cpus, *needed)
+            left = list(tasks.values())
+            while left:
+                (ready,), left = ray.wait(left, num_returns=1)
+                yield from ray.get(ready)
     finally:
         if began:
             ray.shutdown()

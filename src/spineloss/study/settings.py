@@ -264,7 +264,9 @@ LONGEST = 400  # characters of what is said about a mistake
 PRESETS = ("cervical", "demo", "lumbar", "nnunet")
 
 
-def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:
+def load(
+    source: str | Path, overrides: dict[str, Any] | None = None, defaults: dict[str, Any] | None = None
+) -> Study:
     """Read a study from a file, or from a preset's name, and check it.
 
     A file may build on a preset: `preset: lumbar`. Relative paths in it start from its folder, those in the texts
@@ -273,6 +275,7 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:
     Args:
         source: path of a YAML file, or one of `PRESETS`.
         overrides: settings that win over the file's.
+        defaults: settings that the file's, and a preset's, win over.
 
     Raises:
         UserError: no such file, not YAML, an unknown key, or a value out of range.
@@ -302,6 +305,7 @@ def load(source: str | Path, overrides: dict[str, Any] | None = None) -> Study:
         if "spacing" in settings:
             preset.pop("grid", None)
         settings = preset | {key: value for key, value in settings.items() if key != "preset"}
+    settings = (defaults or {}) | settings
     return check(settings, source, folder, lines)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from spineloss.data.cache import Cache
 from spineloss.study.engine import write_tables
+from spineloss.study.jobs import Rounds
 from spineloss.study.training_run import Workshop
 
 
@@ -18,12 +19,13 @@ class Worker:
     folder: Path
     cache: Cache | None
     session: str
+    rounds: Rounds
     threads: int
 
     def __call__(self) -> int:
         """Work; the number of epochs trained."""
         torch.set_num_threads(self.threads)
-        workshop = Workshop.opened(self.folder, print, self.cache, self.session)
+        workshop = Workshop.opened(self.folder, print, self.cache, self.session, self.rounds)
         epochs = sum(event.epoch is not None for event in workshop.work())
         write_tables(self.folder)
         return epochs
@@ -68,7 +70,7 @@ def submit(
     settings: dict[str, Any] = {"name": "spineloss", "timeout_min": round(60 * hours), "cpus_per_task": cpus}
     settings |= {"slurm_partition": partition} if partition else {}
     executor.update_parameters(**settings, gpus_per_node=gpus, slurm_array_parallelism=workers)
-    worker = Worker(folder, cache, workshop.session, cpus)
+    worker = Worker(folder, cache, workshop.session, workshop.rounds, cpus)
     with executor.batch():
         submitted = [executor.submit(worker) for _ in range(workers)]
     return submitted

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from spineloss.results.race_file import dropped_methods
 from spineloss.results.run_folder import Run, epoch_row
 from spineloss.results.study_folder import study_file
 from spineloss.study.jobs import Event
@@ -53,13 +54,14 @@ class LiveStatus:
     """The runs of a study while it trains: read from its folder once, then told of each event."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._rows = {(row.method, row.fold, row.repeat): row for row in read_status(folder)}
 
     def take(self, event: Event) -> list[RunStatus]:
         """Every run's status after an event."""
         key = (event.method, event.fold, event.repeat)
         self._rows[key] = self._rows[key].after(event)
-        return list(self._rows.values())
+        return _without_dropped(self._folder, list(self._rows.values()))
 
 
 def read_status(folder: Path) -> list[RunStatus]:
@@ -69,11 +71,21 @@ def read_status(folder: Path) -> list[RunStatus]:
         UserError: no study is there, or a file of a run is damaged.
     """
     study = load(study_file(folder))
-    return [
+    rows = [
         _run_status(study, trial, Run.of(folder, trial.name, fold, repeat), fold, repeat)
         for trial in study.trials
         for fold in range(study.folds)
         for repeat in range(study.repeats)
+    ]
+    return _without_dropped(folder, rows)
+
+
+def _without_dropped(folder: Path, rows: Sequence[RunStatus]) -> list[RunStatus]:
+    """The runs, those not begun of methods that a race has dropped as `dropped`."""
+    dropped = dropped_methods(folder)
+    return [
+        replace(row, status="dropped") if row.status == "pending" and row.method in dropped else row
+        for row in rows
     ]
 
 
@@ -108,12 +120,13 @@ def seconds_left(rows: Sequence[RunStatus]) -> float | None:
     return sum(
         (row.epochs - row.epochs_done) * paces.get(row.method, mean)
         for row in rows
-        if row.status not in ("done", "failed", "waiting")
+        if row.status not in ("done", "dropped", "failed", "waiting")
     )
 
 
 def summary(rows: Sequence[RunStatus]) -> str:
     """How many runs are done, and the time left."""
+    rows = [row for row in rows if row.status != "dropped"]
     done, left = sum(row.status == "done" for row in rows), seconds_left(rows)
     ahead = "" if left is None else f", {duration(left)} of training left"
     return f"{done} of {len(rows)} runs done{ahead}"

@@ -25,7 +25,7 @@ from spineloss.results.study_folder import read_folds, study_file
 from spineloss.seeding import seed_of
 from spineloss.study.claims import claimed
 from spineloss.study.hardware import hardware, ready_for, set_determinism, stretches
-from spineloss.study.jobs import Event, Job, jobs
+from spineloss.study.jobs import Event, Job, Rounds, all_at_once
 from spineloss.study.method import Trial
 from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
@@ -49,22 +49,31 @@ class Workshop:
     folds: Sequence[Sequence[str]]
     progress: Callable[[str], None]
     session: str = field(default_factory=lambda: uuid4().hex)
+    rounds: Rounds = all_at_once
 
     @classmethod
     def opened(
-        cls, folder: Path, progress: Callable[[str], None], cache: Cache | None, session: str
+        cls,
+        folder: Path,
+        progress: Callable[[str], None],
+        cache: Cache | None,
+        session: str,
+        rounds: Rounds = all_at_once,
     ) -> "Workshop":
         """That of a study's folder, whose data is prepared."""
         study = load(study_file(folder))
         data = prepare_study(study, lambda line: None, cache)
-        return cls(study, folder, data, read_folds(folder)["folds"], progress, session)
+        return cls(study, folder, data, read_folds(folder)["folds"], progress, session, rounds)
 
     def work(self) -> Iterator[Event]:
-        """Train what is not done and no other worker trains, until all is done by whomever.
+        """Train what is not done and no other worker trains, until all is done by whomever, round after round.
 
         Every job is looked at by each worker once the jobs that it needs are, so that nothing is read too early.
         """
-        left = list(jobs(self.study))
+        for round_ in self.rounds(self.study, self.folder):
+            yield from self._work(round_)
+
+    def _work(self, left: list[Job]) -> Iterator[Event]:
         while left:
             done = None
             for job in (each for each in left if not any(each.needs(other) for other in left)):

@@ -13,7 +13,7 @@ import torch
 
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
-from spineloss.study.jobs import Event
+from spineloss.study.jobs import Event, Rounds
 from spineloss.study.training_run import Workshop
 
 
@@ -35,7 +35,7 @@ def train_with_workers(
         for number in range(workers):
             ours, theirs = context.Pipe(duplex=False)
             with _environment(number, threads):
-                arguments = (workshop.folder, cache, workshop.session, threads, theirs)
+                arguments = (workshop.folder, cache, workshop.session, workshop.rounds, threads, theirs)
                 process = context.Process(target=_work, args=arguments, daemon=True)
                 process.start()
             theirs.close()
@@ -81,14 +81,14 @@ def _environment(number: int, threads: int) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _work(folder: Path, cache: Cache | None, session: str, threads: int, out: Connection) -> None:
+def _work(folder: Path, cache: Cache | None, session: str, rounds: Rounds, threads: int, out: Connection) -> None:
     def send(kind: str, what: Event | str) -> None:
         # By value: PyTorch's own way shares a file handle per tensor, and those are few.
         out.send_bytes(pickle.dumps((kind, what)))
 
     torch.set_num_threads(threads)
     try:
-        for event in Workshop.opened(folder, lambda line: send("line", line), cache, session).work():
+        for event in Workshop.opened(folder, lambda line: send("line", line), cache, session, rounds).work():
             send("event", event)
     except UserError as error:
         send("mistake", str(error))
