@@ -54,7 +54,7 @@ class Drop:
 class Look:
     """What was seen after a round: over `cases` (or patients) so far, `leader` has the best mean of `methods`.
 
-    `luck` is the standard deviation of what a training adds to all of its cases, `level` what this round spends.
+    `luck` is the standard deviation of what a training adds to the mean of its cases, `level` what may be spent.
     """
 
     methods: tuple[str, ...]
@@ -151,23 +151,21 @@ def _averaged(rounds: Sequence[RaceRound], methods: Sequence[str]) -> tuple[np.n
 
 
 def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
-    """The standard deviation of what a training adds to all of its cases, and its degrees of freedom.
+    """The standard deviation of what a training adds to the mean of its cases, and its degrees of freedom.
 
     A round is foretold by the mean of the rounds before it; what it deviates by, more or less than the other
-    methods do, is luck and cases. After the first round there is nothing to foretell with, and the methods'
-    deviations from their median bound the luck, as if most were equal, as in experiments without replicates.
-    Deviations far beyond the others' (a training that collapsed) are left out.
+    methods do, is luck. The noise of the round's cases is in it, too, and so counts twice in a difference's error:
+    were it subtracted, the error would be too small where cases are few. After the first round there is nothing
+    to foretell with, and the methods' deviations from their median bound the luck, as if most were equal, as in
+    experiments without replicates. Deviations far beyond the others' (a training that collapsed) are left out.
 
     References:
         Lenth, Quick and easy analysis of unreplicated factorials, Technometrics 31, 1989.
         Dong, On the identification of active contrasts in unreplicated fractional factorials, Statistica Sinica 3,
         1993.
     """
-    deviations, of_cases, freedom = [], [], 0
-    known: set[str] = set()
+    deviations = []
     for number, table in enumerate(rounds):
-        new = known.isdisjoint(table.cases)
-        known.update(table.cases)
         if not number and len(rounds) > 1:
             continue
         means = table.values.mean(axis=0)
@@ -176,12 +174,9 @@ def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
             means = (means - before) * math.sqrt(number / (number + 1))
         count = len(means)
         deviations.append((means - np.median(means)) * math.sqrt(count / max(count - 1, 1)))
-        # On cases seen before, what is particular to a case and a method cancels for the most part.
-        of_cases += [_case_variance(table.values) / len(table.cases) if new else 0.0] * count
-        freedom += count - 1
     every = np.concatenate(deviations)
     scatter, kept = _without_outliers(every)
-    return math.sqrt(max(scatter - float(np.mean(of_cases)), 0.0)), max(freedom - (len(every) - kept), 1)
+    return math.sqrt(scatter), max(kept - len(deviations), 1)
 
 
 def _without_outliers(deviations: np.ndarray) -> tuple[float, int]:
@@ -190,12 +185,6 @@ def _without_outliers(deviations: np.ndarray) -> tuple[float, int]:
     limit = pseudo_error * float(stats.t.isf(OUTLIER / 2, len(deviations) / 3))
     kept = deviations[np.abs(deviations) <= limit]
     return float((kept**2).mean()), len(kept)
-
-
-def _case_variance(values: np.ndarray) -> float:
-    """The variance over cases of what is a method's alone, of the median method."""
-    own = values - np.median(values, axis=1, keepdims=True)
-    return float(np.median(own.var(axis=0, ddof=1))) if len(values) > 1 else 0.0
 
 
 def _freedom(luck: float, luck_freedom: float, cases: np.ndarray, cases_freedom: float) -> np.ndarray:
