@@ -60,7 +60,7 @@ def test_a_loss_from_a_package_takes_booleans():
         ("tversky(alpha=-1)", "out of range"),
         ("tversky(alpha=word)", "is not a number"),
         ("tversky(alpha=true)", "is not a number"),
-        ("dice(over=case)", "it is `sample`, `batch` or `world`"),
+        ("dice(over=case)", "it is `sample`, `batch`, `world`, `component` or `blob`"),
         ("dice +", "a word is expected at the end"),
         ("dice focal", "'+' is expected before 'focal'"),
         ("2 dice", "'*' is expected"),

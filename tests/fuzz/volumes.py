@@ -14,6 +14,7 @@ from spineloss.data import volumes
 from spineloss.data.check import check
 from spineloss.data.labelling import labelling_of
 from spineloss.data.layouts import find_cases
+from spineloss.data.resolution import Resolution
 from spineloss.errors import UserError
 from spineloss.study.prediction import Predictor, predict
 
@@ -50,7 +51,8 @@ def prepare(folder: Path) -> Prepared:
 def _predictor() -> Predictor:
     """One whose network is the identity: the reader is tried here."""
     predictor = Predictor.__new__(Predictor)
-    predictor.method, predictor.grid, predictor.orientation = "identity", (16, 16, 16), "LPS"
+    predictor.method, predictor.orientation = "identity", "LPS"
+    predictor.resolution, predictor.patch = Resolution((16, 16, 16)), None
     predictor.channels, predictor.device = ["image"], torch.device("cpu")
     predictor.labelling = labelling_of("merged", [1])
     predictor.networks = [torch.nn.Identity()]
