@@ -1,13 +1,13 @@
 """Forward and backward of each loss beside MONAI's class and beside its formula written plainly.
 
 Run it on a quiet machine: .venv/bin/python benchmarks/losses.py
+On a busy one, with one thread: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/losses.py busy
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import geometric_mean, median
-from time import process_time
 
 import torch
 from monai import losses as monai
@@ -15,14 +15,14 @@ from torch import nn
 from torch.nn import functional
 
 from formulas import FORMULAS, lovasz_hinge
-from machine import describe, extra_memory, interleaved, keep_freed_memory, ratio, write
+from machine import BUSY, command, describe, extra_memory, interleaved, keep_freed_memory, ratio, timing, write
 from spineloss.kernels.distance_transform import signed_distance_maps
 from spineloss.losses import Loss
 from spineloss.text import parse
 
 SHAPE = (4, 1, 32, 224, 224)
 SPACING = (4.0, 0.9, 0.9)
-ROUNDS = 3
+ROUNDS = 3 if BUSY else 15
 Formula = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -138,7 +138,7 @@ def step(loss: Formula, logits: torch.Tensor, target: torch.Tensor) -> None:
 def floor_seconds(logits: torch.Tensor) -> float:
     """Logits and target read, the gradient written, at the speed of a copy."""
     copy = torch.empty_like(logits)
-    return 1.5 * median(interleaved({"copy": lambda: copy.copy_(logits)}, 15, process_time)["copy"])
+    return 1.5 * median(interleaved({"copy": lambda: copy.copy_(logits)}, 15)["copy"])
 
 
 def main() -> None:
@@ -148,7 +148,7 @@ def main() -> None:
     maps = {"voxel": signed_distance_maps(target)}
     floor = floor_seconds(logits.detach())
     steps = {contest.spec: steps_of(contest, logits, target, maps) for contest in CONTESTS}
-    seconds = {c.spec: interleaved(steps[c.spec], ROUNDS, process_time) for c in CONTESTS}
+    seconds = {c.spec: interleaved(steps[c.spec], ROUNDS) for c in CONTESTS}
     memory = {
         spec: {name: extra_memory(call) / 2**20 for name, call in calls.items()} for spec, calls in steps.items()
     }
@@ -161,14 +161,13 @@ def main() -> None:
         [
             "# Losses: forward and backward at (4, 1, 32, 224, 224)",
             "",
-            f"Medians of {ROUNDS} interleaved rounds, ratios taken within a round; freed memory is kept.",
-            "Other work ran beside it, so time is this process's own on its processors, all threads added.",
+            f"{timing(ROUNDS)} Freed memory is kept.",
             describe("torch", "monai"),
             "*Plain* is the formula in PyTorch (`benchmarks/formulas.py`); top-k and Lovász rank voxels.",
             f"The floor, {1000 * floor:.1f} ms: logits and target read, the gradient written, at a copy's speed.",
             "*Map given*: the target's distance map comes from the batch builder, as in training.",
             "Memory is what a call adds to the process at its peak, the gradient of 24.5 MiB included.",
-            "`.venv/bin/python benchmarks/losses.py`",
+            f"`{command('losses')}`",
             "",
             "| loss | ms | MONAI ms | MONAI / ours | plain / ours | ours / floor | map given ms "
             "| MONAI / map given | MiB | MONAI MiB | plain MiB |",

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+BUSY = "busy" in sys.argv[1:]  # others work on the machine, and waiting for them is not to be counted
 
 
 def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -19,10 +21,9 @@ def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dic
     return {name: statistics.median(values) for name, values in interleaved(contestants, rounds).items()}
 
 
-def interleaved(
-    contestants: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
-    """Seconds of each in each round, by a clock: time.process_time counts those of this process alone."""
+def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each in each round; on a busy machine, those that this process had a processor for."""
+    clock = time.process_time if BUSY else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for call in contestants.values():
         call()
@@ -61,6 +62,19 @@ def status(key: str) -> int:
     """Bytes that Linux has of this process under a name, such as `VmHWM`, its peak."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024
+
+
+def timing(rounds: int) -> str:
+    """How `interleaved` and `ratio` measured, in a line."""
+    how = f"Medians of {rounds} interleaved rounds, ratios taken within a round."
+    own = " The machine was busy: time is this process's own on the processors, all threads added."
+    return how + own if BUSY else how
+
+
+def command(name: str) -> str:
+    """What runs a benchmark as it was run."""
+    run = f".venv/bin/python benchmarks/{name}.py"
+    return f"OMP_NUM_THREADS={torch.get_num_threads()} {run} busy" if BUSY else run
 
 
 def describe(*packages: str) -> str:

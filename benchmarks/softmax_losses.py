@@ -1,13 +1,13 @@
 """Forward and backward of losses of exclusive classes with integer labels, beside those of other packages.
 
 Run it on a quiet machine: .venv/bin/python benchmarks/softmax_losses.py
+On a busy one, with one thread: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/softmax_losses.py busy
 nnU-Net's losses are left out where nnunetv2 is not installed; a loss without a class has the formula for a peer.
 """
 
 from collections.abc import Callable
 from functools import partial
 from statistics import geometric_mean, median
-from time import process_time
 
 import torch
 from monai import losses as monai
@@ -15,11 +15,11 @@ from torch import nn
 
 from formulas import FORMULAS
 from losses import Formula, step
-from machine import describe, extra_memory, interleaved, ratio, write
+from machine import BUSY, command, describe, extra_memory, interleaved, ratio, timing, write
 from spineloss.text import loss
 
 SHAPE = (2, 6, 32, 160, 160)
-ROUNDS = 3
+ROUNDS = 3 if BUSY else 15
 
 
 def contests() -> list[tuple[str, str, Formula]]:
@@ -76,7 +76,7 @@ def main() -> None:
     calls: dict[str, Callable[[], object]] = {"floor": fixed.clone}
     calls |= {text + peer: partial(step, theirs, logits, labels) for text, peer, theirs in found}
     calls |= {text: partial(step, loss(text, activation="softmax"), logits, labels) for text, _, _ in found}
-    rounds = interleaved(calls, ROUNDS, process_time)
+    rounds = interleaved(calls, ROUNDS)
     seconds = {name: median(each) for name, each in rounds.items()}
     memory = {name: extra_memory(call) / 2**20 for name, call in calls.items()}
     floor, ratios, rows = seconds["floor"], [], []
@@ -92,12 +92,11 @@ def main() -> None:
         [
             f"# Losses of exclusive classes: forward and backward at {SHAPE}, integer labels",
             "",
-            f"Medians of {ROUNDS} interleaved rounds, ratios taken within a round. {describe('torch', 'monai')}",
-            "Other work ran beside it, so time is this process's own on its processors, all threads added.",
+            f"{timing(ROUNDS)} {describe('torch', 'monai')}",
             "*Formula* is the paper's in plain PyTorch (`benchmarks/formulas.py`); top-k and Lovász rank voxels.",
             f"The floor, {1000 * floor:.1f} ms: the logits copied to new memory, as the gradient's is.",
             f"Memory is what a call adds at its peak, the gradient of {fixed.numel() / 2**18:.1f} MiB included.",
-            "`.venv/bin/python benchmarks/softmax_losses.py`",
+            f"`{command('softmax_losses')}`",
             "",
             "| loss | ms | peer | its ms | peer / ours | ours / floor | MiB | its MiB |",
             "|" + " --- |" * 8,
