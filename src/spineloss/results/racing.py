@@ -154,10 +154,10 @@ def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
     """The standard deviation of what a training adds to the mean of its cases, and its degrees of freedom.
 
     A round is foretold by the mean of the rounds before it; what it deviates by, more or less than the other
-    methods do, is luck. The noise of the round's cases is in it, too, and so counts twice in a difference's error:
-    were it subtracted, the error would be too small where cases are few. After the first round there is nothing
-    to foretell with, and the methods' deviations from their median bound the luck, as if most were equal, as in
-    experiments without replicates. Deviations far beyond the others' (a training that collapsed) are left out.
+    methods do, is luck. The noise of the round's cases is in it, too, and so counts twice in a difference's error,
+    which is rather too large where cases are few. After the first round there is nothing to foretell with, and the
+    methods' deviations from their median bound the luck, as if most were equal, as in experiments without
+    replicates. Deviations far beyond the others' (a training that collapsed) are left out.
 
     References:
         Lenth, Quick and easy analysis of unreplicated factorials, Technometrics 31, 1989.
