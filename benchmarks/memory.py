@@ -13,12 +13,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import SimpleITK as sitk
 import torch
+from safetensors import safe_open
 
 from machine import describe, status, write
-from spineloss.data import volumes
 from spineloss.data.augmentation import Augment
 from spineloss.data.batches import training_batches
 from spineloss.data.cache import Cache
+from spineloss.data.dataset import Sample
+from spineloss.data.labelling import Labelling
 from spineloss.results.run_folder import Run
 from spineloss.study.engine import run_study
 from spineloss.study.prediction import Predictor, predict
@@ -52,40 +54,35 @@ def measured(function: Callable, arguments: tuple) -> tuple:
     return found, status("VmHWM") // 2**20
 
 
-def prepare(data: Path, way: dict, cache: Path) -> None:
-    prepare_study(check(settings(data, **way), "benchmark"), SILENT, Cache(cache))
+def prepare(data: Path, way: dict, cache: Path) -> tuple[list[Sample], Labelling]:
+    found = prepare_study(check(settings(data, **way), "benchmark"), SILENT, Cache(cache))
+    return list(found.samples.values()), found.labelling
 
 
-def epoch(data: Path, way: dict, cache: Path, held: bool) -> None:
-    """An epoch of batches, as they are, or with all samples held in memory."""
-    study = check(settings(data, **way), "benchmark")
-    found = prepare_study(study, SILENT, Cache(cache))
-    samples = list(found.samples.values())
-    tensors = [(sample.image + 0, sample.target + 0) for sample in samples] if held else []
+def copies(samples: list[Sample], cache: Path) -> list[Sample]:
+    """Prepared cases in files of their own, under other ids."""
+    made = []
+    for sample in samples:
+        with safe_open(sample.target_file, framework="pt") as file:
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for number in range(COPIES):
+            case = f"{sample.case}-{number}"
+            image, target = f"{sample.image_file.stem}-{number}", f"{sample.target_file.stem}-{number}"
+            Cache(cache).write(image, {"image": sample.image})
+            Cache(cache).write(target, kept)
+            made.append(Sample(case, sample.spacing, Cache(cache).path(image), Cache(cache).path(target)))
+    return made
+
+
+def epoch(samples: list[Sample], labelling: Labelling, way: dict, held: bool) -> None:
+    """An epoch of batches, the samples as they are, or all held in memory too."""
+    study = check(settings(Path(), **way), "benchmark")
+    tensors = [(sample.image.clone(), sample.target.clone()) for sample in samples] if held else []
     augment = Augment(**study.augment.model_dump())
-    options = {
-        "size": 2,
-        "augment": augment,
-        "needs": frozenset(),
-        "labelling": found.labelling,
-        "key": (21, 0, 1),
-    }
+    options = {"size": 2, "augment": augment, "needs": frozenset(), "labelling": labelling, "key": (21, 0, 1)}
     for make in training_batches(samples, patch=study.patch, **options):
         make()
     del tensors
-
-
-def copies(source: Path, target: Path, number: int) -> Path:
-    """So many of each case under other ids, told apart by a voxel: the same image twice would be refused."""
-    for kind in ("images", "masks"):
-        (target / kind).mkdir(parents=True)
-        for path in volumes.list_folder(source / kind):
-            image = volumes.read(path)
-            for copy in range(number):
-                if kind == "images":
-                    image[0, 0, 0] = copy
-                sitk.WriteImage(image, target / kind / f"{volumes.stem_of(path)}-{copy}{volumes.suffix_of(path)}")
-    return target
 
 
 def train_for_ct(folder: Path, spacing: object) -> Path:
@@ -115,17 +112,15 @@ def predict_ct(run: Path, volume: Path, output: Path) -> float:
 
 def cases_table(source: Path, folder: Path) -> list[str]:
     lines = [
-        "| cases | resampled to | preparing, MiB | an epoch, MiB | an epoch, all held, MiB |",
-        "| ---: | --- | ---: | ---: | ---: |",
+        "| resampled to | cases | an epoch, MiB | the same with all cases held, MiB |",
+        "| --- | ---: | ---: | ---: |",
     ]
-    many = copies(source, folder / "many", COPIES)
-    for data in (source, many):
-        cases = len(volumes.list_folder(data / "images"))
-        for name, way in (("grid", GRID), ("spacing", SPACING)):
-            cache = folder / "cache"
-            _, preparing = alone(prepare, data, way, cache)
-            peaks = [alone(epoch, data, way, cache, held)[1] for held in (False, True)]
-            lines.append(f"| {cases} | {name} | {preparing} | {peaks[0]} | {peaks[1]} |")
+    for name, way in (("grid", GRID), ("spacing", SPACING)):
+        (few, labelling), _ = alone(prepare, source, way, folder / "cache")
+        many, _ = alone(copies, few, folder / "cache")
+        for samples in (few, many):
+            peaks = [alone(epoch, samples, labelling, way, held)[1] for held in (False, True)]
+            lines.append(f"| {name} | {len(samples)} | {peaks[0]} | {peaks[1]} |")
             print(lines[-1], flush=True)
     return lines
 
@@ -135,11 +130,11 @@ def ct_table(folder: Path) -> list[str]:
     values = np.random.default_rng(1).normal(size=CT).astype(np.float32)
     volume = sitk.GetImageFromArray((1000 * values).astype(np.int16))
     volume.SetSpacing(CT_SPACING[::-1])
-    sitk.WriteImage(volume, folder / "ct.nii.gz", useCompression=True)
+    sitk.WriteImage(volume, folder / "ct.nii")
     del values, volume
     for name, spacing in CT_WAYS.items():
         run, _ = alone(train_for_ct, folder / name, spacing)
-        seconds, peak = alone(predict_ct, run, folder / "ct.nii.gz", folder / name / "masks")
+        seconds, peak = alone(predict_ct, run, folder / "ct.nii", folder / name / "masks")
         lines.append(f"| {spacing} | {peak} | {seconds:.0f} |")
         print(lines[-1], flush=True)
     return lines
@@ -157,8 +152,8 @@ def main() -> None:
             f"{describe('torch', 'monai', 'SimpleITK')}",
             "`.venv/bin/python benchmarks/memory.py ../shared/data/t2`",
             "",
-            "Volumes of 39 x 305 x 305, and ten copies of each told apart by a voxel: by the grid [32, 224, 224],",
-            "and by `spacing: median` with `patch: [16, 128, 128]`. Peaks are of a process with its libraries.",
+            "Volumes of 39 x 305 x 305, and ten copies of each: by the grid [32, 224, 224], and by",
+            "`spacing: median` with `patch: [16, 128, 128]`. Peaks of a process that makes an epoch of batches.",
             "",
             *cases,
             "",
