@@ -1,9 +1,11 @@
 """What a folder of volumes holds, and everything wrong with it."""
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +17,9 @@ from spineloss.errors import UserError
 
 TOLERANCE = 1e-3  # of geometry: relative to the spacing, and of direction cosines
 LARGEST_LABEL = 2**31 - 1
+# Volumes of more voxels are taken one after the other: each takes gigabytes while it is looked at and prepared.
+LARGE = 2**25
+ALONE = threading.Lock()
 
 # Takes a case without problems, its digest, channels and label map, while they are in memory.
 Use = Callable[[Case, str, list[sitk.Image], sitk.Image], None]
@@ -88,6 +93,18 @@ def _inspect(case: Case, layout: Layout, use: Use | None) -> _Inspection:
         return _Inspection([Problem(case.id, "unreadable", str(error))])
     if (problem := _wrong_count(case, len(images), layout.channels)) is not None:
         return _Inspection([problem], remarks)
+    with ALONE if images[0].GetNumberOfPixels() > LARGE else nullcontext():
+        return _measure(case, layout, images, labels, remarks, use)
+
+
+def _measure(
+    case: Case,
+    layout: Layout,
+    images: list[sitk.Image],
+    labels: sitk.Image,
+    remarks: list[Problem],
+    use: Use | None,
+) -> _Inspection:
     arrays, label_map = [volumes.array_of(image) for image in images], volumes.array_of(labels)
     image, ignore = images[0], layout.labels.ignore
     problems = _problems(case, images, labels, arrays, label_map, ignore, remarks)
@@ -106,14 +123,14 @@ def _inspect(case: Case, layout: Layout, use: Use | None) -> _Inspection:
         sum(count for label, count in voxels.items() if label != ignore) / label_map.size,
     )
     geometry = repr((image.GetSize(), image.GetSpacing(), image.GetDirection())).encode()
-    pixels = _digest(*(array.tobytes() for array in arrays))
-    content = _digest(pixels.encode(), geometry, label_map.astype(np.int32).tobytes())
+    pixels = _digest(*(array.data for array in arrays))
+    content = _digest(pixels.encode(), geometry, label_map.astype(np.int32).data)
     if use is not None and not problems:
         use(case, content, images, labels)
     return _Inspection(problems, remarks, row, pixels, content)
 
 
-def _digest(*parts: bytes) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
