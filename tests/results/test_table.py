@@ -11,7 +11,8 @@ from spineloss.results.run_folder import EPOCH_COLUMNS, Run
 from spineloss.results.study_folder import write_folds
 from spineloss.results.table import summarise, table_text, write_table
 
-MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice"), 0.0)
+MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice", "component_dice"), 0.0)
+MISSED |= {"components_matched": 0.0, "components_missed": 9.0, "components_added": 0.0, "ace": 0.9, "brier": 0.9}
 
 
 def make_run(study, method, fold, scores, order=0, status="done", repeat=0):
@@ -121,7 +122,10 @@ def test_best_is_marked_in_each_format(study):
     make_run(study, "good", 0, {1: {"a": 0.9}}, order=0)
     make_run(study, "bad", 0, {1: {"a": 0.1}}, order=1)
     rows = summarise(read_records(study))
-    assert "*90.00*" in table_text(rows, "text") and "*10.00*" not in table_text(rows, "text")
+    first, beside = table_text(rows, "text").split("\n\n")
+    assert "*90.00*" in first and "*10.00*" not in first
+    # An error of calibration is better when lower.
+    assert "*10.00*" in beside
     assert "**90.00**" in table_text(rows, "markdown")
     assert r"\textbf{90.00}" in table_text(rows, "latex")
     # Distances are better when lower.
@@ -139,7 +143,7 @@ def test_hostile_names_cannot_break_a_table(study):
     rows = summarise(read_records(study))
     assert r"a\|b" in table_text(rows, "markdown")
     assert r"a|b \& c\_d \% \textbackslash{}x" in table_text(rows, "latex")
-    assert len(table_text(rows, "text").splitlines()) == 4
+    assert [len(table.splitlines()) for table in table_text(rows, "text").split("\n\n")] == [4, 4]
 
 
 def test_table_csv_holds_every_choice(study):

@@ -25,6 +25,8 @@ from spineloss.results.score_text import score
 from spineloss.results.text_table import Cell, Format, TextTable, lay_out, refuse_unknown_format
 
 TABLE_COLUMNS = ["method", "epoch", "label", "metric", "mean", "std", "folds", "runs", "undefined", "missed"]
+# Metrics in a table of their own: sixteen columns fit no screen.
+BESIDE = ("component_dice", "components_matched", "components_missed", "components_added", "ace", "brier")
 EPOCH_TITLES = {
     "last": "at the last epoch",
     "best": "at the epoch of the best validation Dice (optimistic: chosen on the cases it is measured on)",
@@ -135,7 +137,15 @@ def table_text(
     if not rows:
         return "No run is finished yet."
     title = f"Mean ± standard deviation over folds, {EPOCH_TITLES[epoch]}"
-    return lay_out(summary_table(rows, title, folds, remarks), format)
+    first = [row for row in rows if row.metric not in BESIDE]
+    beside = [row for row in rows if row.metric in BESIDE]
+    if not beside:
+        return lay_out(summary_table(first, title, folds, remarks), format)
+    tables = [
+        summary_table(first, title, folds),
+        summary_table(beside, "The same of components and calibration", folds, remarks),
+    ]
+    return "\n\n".join(lay_out(table, format) for table in tables)
 
 
 def summary_table(rows: Sequence[Summary], title: str, folds: int, remarks: Sequence[str] = ()) -> TextTable:
