@@ -83,7 +83,7 @@ def test_label_maps_of_large_labels_are_predicted(study):
     found = sitk.GetArrayFromImage(predictor.mask(image))
     assert found.dtype == np.uint16 and set(np.unique(found)) <= {0, 7, 1024}
     oriented = sitk.DICOMOrient(image, predictor.orientation)
-    likeliest = VALUES[predictor.probabilities(oriented).argmax(0).numpy()]
+    likeliest = VALUES[predictor.probabilities([oriented]).argmax(0).numpy()]
     assert np.array_equal(
         found, sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.GetImageFromArray(likeliest), "LPS"))
     )
