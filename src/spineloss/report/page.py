@@ -36,7 +36,7 @@ from spineloss.results.race_table import how_races_decide, race_table, race_word
 from spineloss.results.score_text import score_with_unit
 from spineloss.results.sentences import convergence_words, margin_words
 from spineloss.results.statistics import shared_cases
-from spineloss.results.table import summary_table
+from spineloss.results.table import BESIDE, summary_table
 from spineloss.results.text_table import TextTable
 from spineloss.seeding import generator
 from spineloss.training.validation import widest_slice
@@ -280,6 +280,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         decisive=METRICS[content.decisive],
         comparison=comparison,
         structures=_structures(content),
+        groups=[[metric for metric in content.values if (metric in BESIDE) == beside] for beside in (False, True)],
         margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
         distributions=_distributed(content),
         curve_titles=_curve_titles(content, drawn),
