@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from spineloss.integrations.trainer_name import TrainerName
+from spineloss.kernels.columns import CROSS_ENTROPY
 from spineloss.losses import Compound, CrossEntropy, Dice, Loss
 from spineloss.losses.inputs import Inputs
 from spineloss.text import loss as loss_of
@@ -31,7 +32,7 @@ class RegionEntropy(CrossEntropy):
 
     def compute(self, inputs: Inputs) -> torch.Tensor:
         counted = inputs.sums.counted[:, 0].sum()
-        return inputs.entropy(0).sum() / counted.clamp(min=1)
+        return inputs.column(CROSS_ENTROPY).sum() / counted.clamp(min=1)
 
 
 class TrainerLoss(nn.Module):
