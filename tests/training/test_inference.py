@@ -38,7 +38,10 @@ def test_windows_average_to_what_each_says_of_a_voxel():
 def test_the_middle_of_a_window_counts_most():
     """Two windows along x, whose logits are 0 and 1: in the overlap the mean goes from one to the other."""
     values = iter([0.0, 1.0])
-    constant = lambda window: torch.full_like(window, next(values))  # noqa: E731
+
+    def constant(windows):
+        return torch.stack([torch.full_like(window, next(values)) for window in windows])
+
     logits = infer(constant, torch.zeros(1, 16, 16, 24), MERGED, (16, 16, 16), CPU).logit()[0, 8, 8]
     assert torch.allclose(logits[:8], torch.zeros(8), atol=1e-6) and torch.allclose(logits[16:], torch.ones(8))
     # Gaussian weights of a sixteenth and a sixteenth of the way: equal in the middle of the overlap alone.
