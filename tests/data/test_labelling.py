@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,9 +53,23 @@ def test_what_nobody_annotated_is_no_structure_and_does_not_count(kind):
         labelling_of(kind, [1, 7], Labels(ignore=7))
 
 
+def test_of_a_map_the_mask_is_its_sign_and_the_probability_a_steep_function_of_it():
+    labelling = replace(labelling_of("per-label", [1, 7]), predicts="distance")
+    maps = torch.tensor([[-0.5, 0.002, 1.0], [0.25, -0.002, 1.0]]).view(2, 1, 1, 3)
+    probabilities = labelling.probabilities(-2 * torch.atanh(maps.clamp(max=0.999))[None])[0]
+    assert torch.allclose(1 - 2 * probabilities, maps, atol=2e-3)
+    assert torch.equal(labelling.decide(probabilities), maps < 0)
+    assert labelling.label_map(probabilities).tolist() == [[[1, 7, 0]]]
+    likely = labelling.of_structures(probabilities)
+    assert torch.allclose(likely, 1 / (1 + torch.exp(1500 * maps)), atol=1e-3)
+
+
 def test_it_is_the_same_again_from_its_record():
     labelling = labelling_of("exclusive", [1, 1024])
-    assert Labelling.from_plain(labelling.plain()) == labelling
+    of_maps = replace(labelling, predicts="distance")
+    for each in (labelling, of_maps):
+        assert Labelling.from_plain(each.plain()) == each
+    assert labelling.plain().keys() == of_maps.plain().keys() - {"predicts"}  # by it prepared cases are known
     assert labelling.structures[1] == Structure("1024", (1024,), 1024)
 
 

@@ -222,6 +222,9 @@ BY_FORMULA = {
     # raise.
     "smoothed_cross_entropy": {"gradient sign"},
     "noise_robust_dice": {"gradient sign"},
+    # A map that is deeper than the target's is pulled back, although its sign is right.
+    "signed_distance": {"gradient sign"},
+    "dice_signed_distance": {"gradient sign"},
     # A voxel may change its bin, which the gradient does not see; what is too sure is held back, right or wrong.
     "calibration_error": {"gradient is the slope", "gradient sign", "double backward"},
     # Thinning takes the directions in turn, and a voxel between two components is one's.

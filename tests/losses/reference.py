@@ -253,6 +253,21 @@ def calibration_error(p, y, exclusive=False, spacing=None):
     return per_class(one, p, y)
 
 
+def signed_distance(p, y, exclusive=False, spacing=None):
+    def one(u, v):
+        inside, found = v > 0.5, 1 - 2 * u
+        distances = signed_map(inside, spacing)
+        true = np.where(inside, distances / -distances.min(), distances / distances.max())
+        product = -(true * found) / (true * found + true**2 + found**2)
+        return np.mean(np.abs(found - true)) + np.mean(product) + 1 / 3
+
+    return per_class(one, p, y)
+
+
+def dice_signed_distance(p, y, exclusive=False, spacing=None, weight=10.0):
+    return dice(sigmoid(-1500 * (1 - 2 * p)), y) + weight * signed_distance(p, y, exclusive, spacing)
+
+
 REFERENCE = {
     "cross_entropy": cross_entropy,
     "focal": focal,
@@ -275,6 +290,8 @@ REFERENCE = {
     "generalised_surface": generalised_surface,
     "skeleton_recall": skeleton_recall,
     "calibration_error": calibration_error,
+    "signed_distance": signed_distance,
+    "dice_signed_distance": dice_signed_distance,
     "brier": lambda p, y, exclusive=False, spacing=None: np.mean((p - y) ** 2),
     "l1": lambda p, y, exclusive=False, spacing=None: np.mean(np.abs(p - y)),
     "generalised_dice": generalised_dice,

@@ -181,6 +181,27 @@ def test_channels_are_predicted_in_the_order_that_they_were_trained_in(tmp_path)
         Gallery(content, lambda line: None, "T3")
 
 
+def test_networks_that_predict_maps_segment_by_their_sign(tmp_path):
+    methods = ["dice", "signed_distance", {"loss": "dice_signed_distance", "name": "C", "weighting": "cov"}]
+    settings = SETTINGS | {"target": "per-label", "methods": methods, "metrics_grid": "network"}
+    settings |= {"data": write_volumes(tmp_path / "volumes", cases=4)}
+    list(run_study(check(settings, "test"), tmp_path / "study", lambda line: None))
+    records = {record.method for record in read_records(tmp_path / "study")}
+    assert records == {"dice", "signed_distance", "C"}
+    runs = [Run.of(tmp_path / "study", method, 0) for method in ("dice", "signed_distance", "C")]
+    assert [run.record()["labelling"].get("predicts") for run in runs] == [None, "distance", "distance"]
+    predictor = Predictor([runs[1]])
+    assert predictor.labelling.predicts == "distance"
+    image = sitk.GetImageFromArray(ellipsoids(99)[0])
+    found = sitk.GetArrayFromImage(predictor.mask(image))
+    assert set(np.unique(found)) <= {0, 7, 1024}
+    (scores,) = runs[1].scores().values()
+    assert scores
+    for row in scores.values():
+        # What a steep function of the map says is 0 or 1 nearly everywhere: its squared error is that of the mask.
+        assert row["brier"] == pytest.approx(1 - row["accuracy"], abs=0.02)
+
+
 def test_regions_are_trained_over_one_another_and_predicted_in_their_order(tmp_path):
     for case in range(4):
         image, label_map = ellipsoids(case)

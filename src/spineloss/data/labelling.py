@@ -10,6 +10,7 @@ import torch
 from spineloss.data.cases import Labels
 from spineloss.data.preprocessing import IGNORED, Grid, resize_labels, resize_mask
 from spineloss.errors import UserError
+from spineloss.kernels.level_sets import Predicted, heaviside
 from spineloss.kernels.plain_sums import Activation, probabilities_of
 
 Kind = Literal["merged", "exclusive", "per-label", "regions"]
@@ -38,11 +39,14 @@ class Labelling:
             labels and over one another.
         structures: in the order of the network's outputs.
         ignore: the label of voxels that nobody annotated, which count neither in losses nor in metrics.
+        predicts: what the loss trains the network's outputs to say; of signed distance maps, a probability of
+            (1 - map) / 2, so that masks are where it is above 1/2 and averages are those of maps.
     """
 
     kind: Kind
     structures: tuple[Structure, ...]
     ignore: int | None = None
+    predicts: Predicted = "mask"
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Labelling":
@@ -51,8 +55,11 @@ class Labelling:
         return cls(**{**plain, "structures": tuple(structures)})
 
     def plain(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data, by which prepared cases are known again: what is usual is left out of it."""
+        plain = asdict(self)
+        if self.predicts == "mask":
+            del plain["predicts"]
+        return plain
 
     @property
     def names(self) -> list[str]:
@@ -127,8 +134,9 @@ class Labelling:
         return probabilities_of(logits, self.activation)
 
     def of_structures(self, probabilities: torch.Tensor) -> torch.Tensor:
-        """Those of the structures among probabilities (outputs, Z, Y, X)."""
-        return probabilities[1:] if self.exclusive else probabilities
+        """How likely each structure is in a voxel, by probabilities (outputs, Z, Y, X)."""
+        found = probabilities[1:] if self.exclusive else probabilities
+        return found if self.predicts == "mask" else heaviside(found)
 
     def decide(self, probabilities: torch.Tensor) -> torch.Tensor:
         """Where each structure is predicted, (structures, Z, Y, X) booleans, from (outputs, Z, Y, X)."""

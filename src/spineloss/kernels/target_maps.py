@@ -7,9 +7,10 @@ import torch
 
 from spineloss.kernels.components import nearest_components
 from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.kernels.level_sets import normalised_maps
 from spineloss.kernels.skeletons import tubed_skeletons
 
-MapName = Literal["mm", "voxel", "components", "skeleton"]
+MapName = Literal["mm", "voxel", "normalised", "components", "skeleton"]
 
 
 def target_map(
@@ -23,6 +24,7 @@ def target_map(
     """A map of each sample and channel, without gradient.
 
     mm, voxel     signed distances to the boundary, in that unit: positive outside, negative inside
+    normalised    those in mm, each side divided by its farthest: -1 to 1; an empty mask's is 1, a full one's -1
     components    the number of the nearest connected component, from 1
     skeleton      where the skeleton is, two voxels thicker on each side but inside the mask
 
@@ -41,6 +43,8 @@ def target_map(
     """
     if name in ("mm", "voxel"):
         return signed_distance_maps(masks, spacing if name == "mm" else None, counted)
+    if name == "normalised":
+        return normalised_maps(signed_distance_maps(masks, spacing, counted), masks.detach(), counted)
     hard = masks.detach() > 0.5
     hard = hard if counted is None else hard & counted
     if name == "components":

@@ -41,6 +41,7 @@ from spineloss.losses.region import (
     SquaredDice,
     Tversky,
 )
+from spineloss.losses.signed_distance import DiceSignedDistance, SignedDistance
 from spineloss.losses.topology import SkeletonRecall
 
 LOSSES: dict[str, type[Loss]] = {
@@ -81,6 +82,8 @@ LOSSES: dict[str, type[Loss]] = {
         GeneralisedSurface,
         SkeletonRecall,
         CalibrationError,
+        SignedDistance,
+        DiceSignedDistance,
     )
 }
 
@@ -97,6 +100,7 @@ __all__ = [
     "DiceCrossEntropy",
     "DiceFocal",
     "DicePlusPlus",
+    "DiceSignedDistance",
     "DiceTopK",
     "Effectiveness",
     "ExponentialLogarithmic",
@@ -117,6 +121,7 @@ __all__ = [
     "Parameter",
     "Poly1",
     "SensitivitySpecificity",
+    "SignedDistance",
     "SkeletonRecall",
     "SmoothedCrossEntropy",
     "SquaredDice",

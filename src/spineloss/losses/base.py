@@ -12,6 +12,7 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
+from spineloss.kernels.level_sets import Predicted
 from spineloss.kernels.target_maps import MapName
 from spineloss.losses.contract import check_spacing, read
 from spineloss.losses.convention import Convention
@@ -102,6 +103,11 @@ class Loss(nn.Module, Convention):
     def columns(self) -> tuple[Column, ...]:
         """What it asks the inputs for beside the sums that are always made."""
         return ()
+
+    @property
+    def predicts(self) -> Predicted:
+        """What the probabilities that it trains are: of a mask, or (1 - map) / 2 of a signed distance map."""
+        return "mask"
 
     @abstractmethod
     def values(self, inputs: Inputs) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import nn
 
 from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
+from spineloss.kernels.level_sets import Predicted
 from spineloss.kernels.target_maps import MapName
 from spineloss.losses.base import Loss, Parameter, parameter
 from spineloss.losses.convention import Convention
@@ -42,6 +43,10 @@ class WeightedSum(Loss):
     @property
     def columns(self) -> tuple[Column, ...]:
         return tuple(column for loss in self.losses for column in loss.columns)
+
+    @property
+    def predicts(self) -> Predicted:
+        return "distance" if any(loss.predicts == "distance" for loss in self.losses) else "mask"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from spineloss.data.augmentation import Augment
 from spineloss.data.batches import Batch, training_batches
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
+from spineloss.data.labelling import Labelling
 from spineloss.data.prefetch import Prefetched, threads_for
 from spineloss.errors import UserError, first_line
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
@@ -151,7 +152,7 @@ class Workshop:
             "signature": self._signature(job, found, rate),
             "specification": self.study.training(),
             "channels": self.data.labelling.names,
-            "labelling": self.data.labelling.plain(),
+            "labelling": self._labelling(found).plain(),
             "images": list(self.data.channels),
             "orientation": self.data.orientation,
             "spacing": self.data.resolution.spacing,
@@ -232,7 +233,7 @@ class Workshop:
         study, key = self.study, self._key(job)
         samples: list[Sample] = [self.data.samples[case] for case in train]
         held_out = [self.data.samples[case] for case in validation]
-        labelling = self.data.labelling
+        labelling = self._labelling(found)
         # Of each run its own: float16 adapts its scale as it goes.
         precision = Precision.mixed(best_device())
         device = precision.device
@@ -285,6 +286,10 @@ class Workshop:
             ),
             precision=precision,
         )
+
+    def _labelling(self, found: Recipe) -> Labelling:
+        """What targets are, and outputs as the loss trains them."""
+        return replace(self.data.labelling, predicts=found.loss.predicts)
 
     def _key(self, job: Job) -> tuple[int, int]:
         """Of every random draw: the study's seed in the first repeat, one of its own in each other."""
