@@ -5,9 +5,10 @@ from typing import Any
 
 import yaml
 
+from spineloss.study.method import PhaseSettings
 from spineloss.study.settings import AugmentSettings, Method, Study
 
-TITLES = {Study: "The study", Method: "A method", AugmentSettings: "`augment`"}
+TITLES = {Study: "The study", Method: "A method", PhaseSettings: "A phase", AugmentSettings: "`augment`"}
 
 
 def write(folder: Path) -> None:

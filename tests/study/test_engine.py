@@ -125,6 +125,43 @@ def test_the_number_of_prefetching_threads_changes_no_digit(finished, small_data
     assert measured(other) == measured(finished)
 
 
+PHASES = [
+    {"train": "encoder", "epochs": 2, "loss": "cross_entropy"},
+    {"train": "decoder", "epochs": 1, "loss": "dice + boundary"},
+    {"train": "all", "epochs": 2},
+]
+APART = {"loss": "dice", "name": "apart", "phases": PHASES}
+
+
+def test_phases_stopped_anywhere_resume_to_the_same(small_data, tmp_path):
+    changes = {"epochs": 5, "methods": [APART]}
+    run(small_data, tmp_path / "whole", **changes)
+    for stop in (1, 1, 1, 2):  # within a phase, and at the end of two
+        events = run_study(study_of(small_data, **changes), tmp_path / "other", progress=lambda line: None)
+        for _ in range(stop):
+            next(events)
+        events.close()
+    run(small_data, tmp_path / "other", **changes)
+    assert measured(tmp_path / "other") == measured(tmp_path / "whole")
+    trained = Run.of(tmp_path / "whole", "apart", 0)
+    with (trained.folder / "epochs.csv").open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # Each phase falls from the same rate: at width 2 64 / 2 times 0.001.
+    assert rates == pytest.approx([0.032, 0.032 * 0.5**0.9, 0.032, 0.032, 0.032 * 0.5**0.9])
+    record = trained.record()
+    assert record["phases"] == ["encoder 2 cross_entropy", "decoder 1 1.0*dice + 1.0*boundary", "all 2 dice"]
+    before = record["signature"]
+    shorter = [PHASES[0] | {"epochs": 1}, PHASES[1] | {"epochs": 2}, PHASES[2]]
+    run(small_data, tmp_path / "whole", epochs=5, methods=[APART | {"phases": shorter}])
+    assert Run.of(tmp_path / "whole", "apart", 0).record()["signature"] != before
+
+
+def test_one_phase_of_all_is_the_plain_training(finished, small_data, tmp_path):
+    one = {"loss": "dice", "name": "dice", "phases": [{"train": "all", "epochs": 3}]}
+    run(small_data, tmp_path / "other", methods=[one, "0.8*dice + 0.2*boundary"])
+    assert measured(tmp_path / "other") == measured(finished)
+
+
 def test_sgd_steps_and_a_warm_up_resume_to_the_same(small_data, tmp_path):
     changes = {"optimiser": "sgd", "steps": 4, "warm_up": 1, "methods": ["dice"], "augment": "nnunet"}
     run(small_data, tmp_path / "whole", **changes)

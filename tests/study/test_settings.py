@@ -115,6 +115,9 @@ def test_controls_of_a_tuning(write):
     ]
 
 
+PHASED = "data: v\nepochs: 4\nmethods: [{{loss: dice, phases: [{{{}}}]}}]"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -143,6 +146,20 @@ def test_controls_of_a_tuning(write):
         (
             "data: v\nmethods: [{loss: tversky + focal, tuning: greedy, weighting: cov}]",
             "it has a weighting and a tuning",
+        ),
+        (PHASED.format("train: all, epochs: 3"), "have 3 epochs and the study 4"),
+        (PHASED.format("train: encoder, epochs: 4"), "no decoder learns"),
+        (PHASED.format("train: al, epochs: 4"), "methods.0.phases.0.train"),
+        (PHASED.format("train: all, epochs: 4, los: dice"), "the nearest known one is 'loss'"),
+        (PHASED.format("train: all, epochs: 4, loss: dise"), "dise"),
+        (PHASED.format("train: all, epochs: 4") + "\nnetwork: SegResNet", "phases are of `network: unet`"),
+        (
+            PHASED.format("train: all, epochs: 2}, {train: all, epochs: 2") + "\nwarm_up: 2",
+            "warm_up is 2 epochs of",
+        ),
+        (
+            PHASED.format("train: all, epochs: 4").replace("dice,", "dice + focal, weighting: cov,"),
+            "it has phases and",
         ),
         ("data: v\nmethods: [dice]\nlearning_rate: fast", "'fast' is no learning rate; write auto, a number"),
         ("data: v\nmethods: [dice]\nlearning_rate: [0.1]", "two or more"),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch.nn.functional import adaptive_avg_pool3d
 
 from spineloss.data.cases import Labels
 from spineloss.data.preprocessing import IGNORED, Grid, resize_labels, resize_mask
@@ -124,6 +125,21 @@ class Labelling:
         if not self.exclusive:
             return targets == 1
         return torch.cat([targets == 0, targets == self._numbers(targets)], dim=1)
+
+    def shares(self, targets: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """A batch of targets (N, C, Z, Y, X) on a coarser grid: what share of each of its voxels an output is.
+
+        Returns:
+            (N, outputs, *grid) float32 shares of what is annotated; and which voxels hold any, (N, 1, *grid), or
+            none where all do.
+        """
+        volumes, counted = self.volumes(targets).float(), self.counted(targets)
+        if counted is None:
+            return adaptive_avg_pool3d(volumes, grid), None
+        known = adaptive_avg_pool3d(counted.float(), grid)
+        # Of what is not annotated no output is any.
+        found = adaptive_avg_pool3d(volumes, grid) / known.clamp(min=torch.finfo(known.dtype).tiny)
+        return found.clamp(max=1), known > 0
 
     def _numbers(self, target: torch.Tensor) -> torch.Tensor:
         numbers = torch.arange(1, len(self.structures) + 1, dtype=target.dtype, device=target.device)

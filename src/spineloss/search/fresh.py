@@ -13,6 +13,7 @@ from spineloss.data.labelling import Labelling, Structure
 from spineloss.losses import Loss
 from spineloss.seeding import seed_of
 from spineloss.training.loop import Training, TrainingSettings
+from spineloss.training.phases import Phase
 from spineloss.training.precision import Precision
 from spineloss.training.schedule import scaled_rate
 from spineloss.training.validation import validate
@@ -86,8 +87,8 @@ class Budget:
                 seed_of(*key, "weights"),
                 inputs=len(training[0].image),
             ),
-            loss,
-            TrainingSettings(self.epochs, self.learning_rate, self.epochs, None, key),
+            [Phase(self.epochs, loss)],
+            TrainingSettings(self.learning_rate, self.epochs, None, key),
             batches=batches,
             validate=lambda trained: validate(
                 trained, validation, MERGED, grid="network", tolerance=TOLERANCE, device=precision.device

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from spineloss.files import write_atomically
 from spineloss.learned.meta_loss import MetaLoss
+from spineloss.study.method import Method
 from spineloss.study.settings import Study
 from spineloss.text import parse
 
@@ -20,12 +21,18 @@ def keep_learned(study: Study, folder: Path) -> Study:
     Raises:
         UserError: a file cannot be copied.
     """
-    methods = tuple(
-        method.model_copy(update={"loss": _kept(method.loss, study.folder, folder)}) for method in study.methods
-    )
+    methods = tuple(_with_copies(method, study.folder, folder) for method in study.methods)
     kept = study.model_copy(update={"methods": methods})
     kept._folder = folder
     return kept
+
+
+def _with_copies(method: Method, source: Path, folder: Path) -> Method:
+    phases = tuple(
+        phase.model_copy(update={"loss": phase.loss and _kept(phase.loss, source, folder)})
+        for phase in method.phases
+    )
+    return method.model_copy(update={"loss": _kept(method.loss, source, folder), "phases": phases})
 
 
 def _kept(text: str, source: Path, folder: Path) -> str:

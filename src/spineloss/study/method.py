@@ -11,18 +11,31 @@ from spineloss.losses import Loss, WeightedSum
 from spineloss.losses.foreign import Foreign
 from spineloss.text import parse
 from spineloss.training.greedy import parse_search
+from spineloss.training.phases import Part
 from spineloss.weighting import Rebalance, Static, parse_weighting
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # One rate; several, to choose from on an inner split of each fold's training cases; or the rule of `scaled_rate`.
 LearningRate = Literal["auto"] | Rate | Annotated[tuple[Rate, ...], Field(min_length=2)]
 Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 
 
 class Settings(BaseModel):
     """Plain, frozen settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PhaseSettings(Settings):
+    """Epochs in which one loss trains the U-Net or a part of it."""
+
+    train: Part
+    """`encoder`, by a head at its coarsest level that is thrown away; `decoder`, the encoder kept; or `all`."""
+    epochs: Count
+    """How many; those of all phases are the study's."""
+    loss: str = ""
+    """The method's if not given."""
 
 
 class Method(Settings):
@@ -36,6 +49,8 @@ class Method(Settings):
     """The text of a policy that changes the terms' weights while training, such as `rebalance`."""
     tuning: str | None = None
     """The text of a search of the loss's parameters while training, such as `greedy(moves=single, every=8)`."""
+    phases: tuple[PhaseSettings, ...] = ()
+    """Encoder and decoder of the U-Net trained apart, then together, each phase by a loss of its own."""
     controls: Flag = False
     """Whether controls are trained too, which show whether adapting is what helped."""
     learning_rate: LearningRate | None = None
@@ -51,8 +66,8 @@ class Method(Settings):
     def _from_text(cls, value: Any) -> Any:
         value = {"loss": value} if isinstance(value, str) else value
         if isinstance(value, dict) and "loss" in value:
-            named = " / ".join(str(value[key]) for key in ("loss", "weighting", "tuning") if value.get(key))
-            return {"name": named, **value}
+            parts = [str(value[key]) for key in ("loss", "weighting", "tuning") if value.get(key)]
+            return {"name": " / ".join([*parts, "phases"] if value.get("phases") else parts), **value}
         return value
 
     @field_validator("name")
@@ -70,9 +85,24 @@ class Method(Settings):
         return None if self.weighting is None else "weights"
 
     @model_validator(mode="after")
+    def _has_phases_that_end_well(self) -> "Method":
+        if not self.phases:
+            return self
+        if self.adapts is not None:
+            raise ValueError(f"{self.name}: it has phases and a weighting or a tuning; a run can have one of them")
+        if self.phases[-1].train == "encoder":
+            raise ValueError(
+                f"{self.name}: its last phase trains the encoder, and no decoder learns to read it; end with one "
+                "of the decoder or of all"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_trained(self, info: ValidationInfo) -> "Method":
-        loss = parse(self.loss, (info.context or {}).get("folder", Path()))
-        self._refuse_own_parameters(loss)
+        folder = (info.context or {}).get("folder", Path())
+        loss = parse(self.loss, folder)
+        for part in (loss, *(parse(phase.loss, folder) for phase in self.phases if phase.loss)):
+            self._refuse_own_parameters(part)
         if self.tuning is not None:
             if self.weighting is not None:
                 raise ValueError(f"{self.name}: it has a weighting and a tuning; a run can have one of them")

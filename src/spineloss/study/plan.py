@@ -45,7 +45,8 @@ def plan(study: Study, progress: Callable[[str], None], cache: Cache | None = No
     Raises:
         UserError: the data has problems, or a method fails at once.
     """
-    methods = tuple(each.model_copy(update={"learning_rate": None}) for each in study.methods)
+    # A phase costs what training in one does at most.
+    methods = tuple(each.model_copy(update={"learning_rate": None, "phases": ()}) for each in study.methods)
     short = study.model_copy(
         update={
             "methods": methods,

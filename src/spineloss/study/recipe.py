@@ -8,27 +8,38 @@ from pathlib import Path
 from spineloss import weighting
 from spineloss.data.labelling import Labelling
 from spineloss.data.preprocessing import IGNORED
+from spineloss.kernels.target_maps import MapName
 from spineloss.losses import Compound, Loss, WeightedSum
 from spineloss.losses.convention import Convention
 from spineloss.results.run_folder import Run
-from spineloss.study.method import Trial
+from spineloss.study.method import Method, Trial
 from spineloss.text import parse
 from spineloss.training import greedy
 from spineloss.training.greedy import GreedySearch
+from spineloss.training.phases import CoarseLoss, Phase
 from spineloss.weighting import Policy, Shuffled, Terms
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The loss of a run, and what changes it while training, if anything: its weights or its parameters."""
+    """The loss of a run, and what changes while training, if anything: its weights, its parameters or all of it.
+
+    In phases it is the loss of the last one.
+    """
 
     loss: Loss
     policy: Policy | None = None
     search: GreedySearch | None = None
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[MapName]:
+        """Names of the target's maps that its losses read."""
+        return self.loss.needs.union(*(phase.loss.needs for phase in self.phases))
 
     def texts(self) -> list[str]:
         """Its parts as texts: the same texts train the same network."""
-        return [str(part) for part in (self.loss, self.policy, self.search) if part is not None]
+        return [str(part) for part in (self.loss, self.policy, self.search, *self.phases) if part is not None]
 
 
 def convention(labelling: Labelling) -> Convention:
@@ -66,6 +77,8 @@ def recipe(
         key: (seed, fold).
         folder: where relative paths in the loss's text start.
     """
+    if trial.method.phases:
+        return _in_phases(trial.method, labelling, folder)
     loss = parse(trial.method.loss, folder).under(convention(labelling))
     if trial.method.tuning is not None:
         return _tuned(trial, loss, adaptive)
@@ -79,6 +92,15 @@ def recipe(
     if trial.control == "average":
         return Recipe(_fixed(loss, _average(weights)))
     return Recipe(loss, Shuffled(weights, key))
+
+
+def _in_phases(method: Method, labelling: Labelling, folder: Path) -> Recipe:
+    losses = [parse(phase.loss or method.loss, folder).under(convention(labelling)) for phase in method.phases]
+    phases = [
+        Phase(phase.epochs, CoarseLoss(loss, labelling) if phase.train == "encoder" else loss, phase.train)
+        for phase, loss in zip(method.phases, losses, strict=True)
+    ]
+    return Recipe(losses[-1], phases=tuple(phases))
 
 
 def _tuned(trial: Trial, loss: Loss, adaptive: Run) -> Recipe:

@@ -14,14 +14,23 @@ from spineloss.data.augmentation import NNUNET
 from spineloss.data.intensity import NOISE
 from spineloss.data.labelling import Kind
 from spineloss.errors import UserError
-from spineloss.study.method import CONTROLS, Flag, LearningRate, Method, Settings, Trial, learning_rate
+from spineloss.study.method import (
+    CONTROLS,
+    Count,
+    Flag,
+    LearningRate,
+    Method,
+    PhaseSettings,
+    Settings,
+    Trial,
+    learning_rate,
+)
 from spineloss.study.yaml_text import Place, read_yaml
 from spineloss.training.optimisers import OptimiserName
 from spineloss.training.schedule import scaled_rate
 
 Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(strict=True, ge=1, lt=2**31)]
 AXIS = 16  # the U-Net halves an axis four times
 Axis = Annotated[int, Field(strict=True, ge=AXIS, multiple_of=AXIS, lt=2**31)]
 PatchAxis = Annotated[int, Field(strict=True, ge=AXIS, multiple_of=8, lt=2**31)]
@@ -227,6 +236,28 @@ class Study(Settings):
         return self
 
     @model_validator(mode="after")
+    def _phases_fit(self) -> "Study":
+        for method in self.methods:
+            epochs = [phase.epochs for phase in method.phases]
+            if not epochs:
+                continue
+            if self.network != "unet":
+                raise ValueError(
+                    f"{method.name}: phases are of `network: unet`, whose encoder and decoder are known"
+                )
+            if sum(epochs) != self.epochs:
+                raise ValueError(
+                    f"{method.name}: its phases have {sum(epochs)} epochs and the study {self.epochs}; make them "
+                    "equal, so that all methods train as long"
+                )
+            if self.warm_up >= min(epochs):
+                raise ValueError(
+                    f"{method.name}: warm_up is {self.warm_up} epochs of each phase, and one has {min(epochs)}; "
+                    "make it shorter"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _regions_have_their_labels(self) -> "Study":
         if self.target == "regions" and self.labels != "all":
             raise ValueError("labels: regions are made of those that dataset.json says; leave `labels` out")
@@ -354,4 +385,6 @@ def _sentence(error: Any) -> str:
 def _model_at(location: tuple[int | str, ...]) -> type[Settings]:
     if location[0] == "augment":
         return AugmentSettings
+    if "phases" in location:
+        return PhaseSettings
     return Method if location[0] == "methods" else Study

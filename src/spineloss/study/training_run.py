@@ -32,6 +32,7 @@ from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
 from spineloss.study.settings import Study, load
 from spineloss.training.loop import Training, TrainingSettings
+from spineloss.training.phases import Phase
 from spineloss.training.precision import Precision, best_device
 from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
@@ -146,6 +147,7 @@ class Workshop:
             "loss": str(found.loss),
             "weighting": job.trial.method.weighting,
             "tuning": job.trial.method.tuning,
+            "phases": [str(phase) for phase in found.phases],
             "control": job.trial.control,
             "learning_rate": rate,
             "candidates": [vars(candidate) for candidate in candidates],
@@ -244,7 +246,7 @@ class Workshop:
                 samples,
                 size=study.batch,
                 augment=Augment(**study.augment.model_dump()),
-                needs=found.loss.needs,
+                needs=found.needs,
                 labelling=labelling,
                 key=(*key, epoch),
                 patch=study.patch,
@@ -261,10 +263,9 @@ class Workshop:
                 seed_of(*key, "weights"),
                 inputs=len(self.data.channels),
             ),
-            found.loss,
+            found.phases or [Phase(study.epochs, found.loss)],
             # Of a candidate only the last epoch is scored.
             TrainingSettings(
-                study.epochs,
                 rate,
                 study.validate_every if job.rate is None else study.epochs,
                 study.clip_gradient,
