@@ -1,24 +1,29 @@
 """The gallery of losses, from their declarations: a new loss of the library appears by itself."""
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spineloss.lossbook.catalogue import Entry, entries
 from spineloss.lossbook.curves import against_probability, on_shape
 from spineloss.lossbook.shapes import toy_shapes
+from spineloss.losses import Loss
 from spineloss.text import parse
 
 COSTS = Path(__file__).parents[2] / "benchmarks" / "results" / "losses.md"
 BAR = r"\vert "
+# What differs between a light page and a dark one; no other colour of the picture may be written the same.
 SHADES = {
-    "light": {"text": "#1b1b1b", "value": "#0b5c7a", "slope": "#b3541e", "grid": "#00000018"},
-    "dark": {"text": "#d6d6d6", "value": "#7cc4de", "slope": "#e8a87c", "grid": "#ffffff22"},
+    "light": {"text": "#1b1b1b", "value": "#0b5c7a", "slope": "#b3541e"},
+    "dark": {"text": "#d6d6d6", "value": "#7cc4de", "slope": "#e8a87c"},
 }
+GRID, OUTLINE = "#80808038", "#000000"
+STEP = (12.2, 13.7)  # voxels from one toy shape to the next: right, and down
 
 
 def write(folder: Path) -> None:
@@ -28,8 +33,7 @@ def write(folder: Path) -> None:
     costs = _costs()
     found = entries()
     for entry in found:
-        for shade in SHADES:
-            _draw(entry, shade, pages / f"{entry.name}-{shade}.svg")
+        _draw(entry, pages)
         (pages / f"{entry.name}.md").write_text(_page(entry, costs), encoding="utf-8")
     (folder / "losses.md").write_text(_overview(found), encoding="utf-8")
 
@@ -87,38 +91,50 @@ def _costs() -> dict[str, str]:
     return found
 
 
-def _draw(entry: Entry, shade: str, path: Path) -> None:
-    colours, loss = SHADES[shade], parse(entry.example)
+def _draw(entry: Entry, pages: Path) -> None:
+    """Its picture, light and dark: one drawing, in whose text the colours are then exchanged."""
+    colours, loss = SHADES["light"], parse(entry.example)
     style = {
         "axes.edgecolor": colours["text"], "axes.labelcolor": colours["text"], "text.color": colours["text"],
         "xtick.color": colours["text"], "ytick.color": colours["text"], "font.size": 9, "svg.hashsalt": entry.name,
         "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
-    with rc_context(style):
-        figure = Figure(figsize=(9, 3.0), layout="constrained")
-        curve, toys = figure.subfigures(1, 2, width_ratios=(1, 1.5))
-        axes = curve.subplots()
-        probabilities, values, slopes = against_probability(loss)
-        axes.plot(probabilities, values, color=colours["value"], label="value")
-        axes.plot(probabilities, slopes, color=colours["slope"], label="slope", linestyle="--")
-        middle = np.abs(slopes[len(slopes) // 50 : -len(slopes) // 50])
-        low, high = min(values.min(), -middle.max()), max(values.max(), 0.0)
-        axes.set_ylim(max(low, -5 * max(high, 1e-3)) * 1.05, min(high, 10) * 1.05)
-        axes.set_xlabel("probability of being right")
-        axes.grid(color=colours["grid"])
-        axes.legend(frameon=False)
-        _draw_toys(toys, loss, colours)
-        figure.savefig(path, transparent=True, metadata={"Date": None})
+    with rc_context(style), StringIO() as drawn:
+        figure = Figure(figsize=(9, 3.0))
+        _draw_curve(figure.add_axes((0.06, 0.15, 0.32, 0.83)), loss)
+        _draw_toys(figure.add_axes((0.4, 0.01, 0.59, 0.98)), loss)
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+        text = drawn.getvalue()
+    for shade, others in SHADES.items():
+        for role, colour in colours.items():
+            text = text.replace(colour, others[role])
+        (pages / f"{entry.name}-{shade}.svg").write_text(text, encoding="utf-8")
 
 
-def _draw_toys(figure, loss: torch.nn.Module, colours: dict[str, str]) -> None:
-    panels = figure.subplots(2, 4)
-    for axes, shape in zip(panels.flat, toy_shapes(), strict=True):
+def _draw_curve(axes: Axes, loss: Loss) -> None:
+    probabilities, values, slopes = against_probability(loss)
+    axes.plot(probabilities, values, color=SHADES["light"]["value"], label="value")
+    axes.plot(probabilities, slopes, color=SHADES["light"]["slope"], label="slope", linestyle="--")
+    middle = np.abs(slopes[len(slopes) // 50 : -len(slopes) // 50])
+    low, high = min(values.min(), -middle.max()), max(values.max(), 0.0)
+    axes.set_ylim(max(low, -5 * max(high, 1e-3)) * 1.05, min(high, 10) * 1.05)
+    axes.set_xlabel("probability of being right")
+    axes.grid(color=GRID)
+    axes.legend(frameon=False)
+
+
+def _draw_toys(axes: Axes, loss: Loss) -> None:
+    """All of them in one image: axes of their own would take three times as long."""
+    for number, shape in enumerate(toy_shapes()):
+        (height, width), (row, column) = shape.truth.shape, divmod(number, 4)
+        left, top = column * STEP[0], row * STEP[1]
+        extent = (left, left + width, top + height, top)
         value, gradient = on_shape(loss, shape)
         peak = np.abs(gradient).max() or 1.0
-        axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak)
-        axes.contour(shape.truth, levels=[0.5], colors=colours["text"], linewidths=1)
-        axes.set_title(f"{shape.name.replace('_', ' ')}\n{value:.3g}", fontsize=8)
-        axes.spines[:].set_visible(False)
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.imshow(-gradient, cmap="PuOr_r", vmin=-peak, vmax=peak, extent=extent)
+        fine = np.kron(shape.truth, np.ones((8, 8)))  # the outline goes around voxels, not across their corners
+        axes.contour(fine, levels=[0.5], colors=OUTLINE, linewidths=1, extent=extent, origin="upper")
+        title = f"{shape.name.replace('_', ' ')}\n{value:.3g}"
+        axes.text(left + width / 2, top - 0.4, title, fontsize=8, ha="center", va="bottom")
+    axes.set(xlim=(-1, 4 * STEP[0]), ylim=(2 * STEP[1] - 3, -3.2))
+    axes.set_axis_off()
