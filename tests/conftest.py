@@ -1,4 +1,6 @@
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,10 +44,17 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory) -> Iterator[Path]:
+    """Folders that do not exist yet, one for each test: few tests make theirs."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def private_cache(tmp_path_factory, monkeypatch):
+def private_cache(caches, monkeypatch):
     """No test touches the user's cache."""
-    monkeypatch.setenv("SPINELOSS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("SPINELOSS_CACHE", str(next(caches)))
 
 
 @pytest.fixture
