@@ -13,6 +13,7 @@ from spineloss.losses.region import Overlap
 from spineloss.text import parse
 
 COMPOUNDS = ["0.8*dice + 0.2*boundary", "0.7*dice + 0.3*hausdorff", "1.0*focal + 2.0*iou + 0.5*cross_entropy"]
+COMPOUNDS += ["unified_focal(form=symmetric)"]
 COMPOUNDS += ["dice(over=component) + cross_entropy(over=component)", "2.0*dice + dice(over=blob)"]
 SPECS = [*LOSSES, *COMPOUNDS]
 REGION = [name for name, loss in LOSSES.items() if issubclass(loss, Overlap)]

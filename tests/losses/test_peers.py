@@ -97,6 +97,22 @@ def test_unified_focal_equals_monai_but_for_its_mean_over_the_classes(delta):
         assert found.item() == pytest.approx(0.6 * focal + 0.7 * tversky, rel=1e-5)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+@pytest.mark.parametrize(("delta", "gamma"), [(0.6, 0.5), (0.3, 0.2)])
+def test_the_symmetric_unified_focal_loss_by_its_formula(activation, delta, gamma):
+    logits, labels = exclusive_pair()
+    logits, labels = logits[:, :2], labels % 2
+    p, y = logits.softmax(1).numpy(), np.concatenate([1 - labels.numpy(), labels.numpy()], axis=1)
+    weights = np.array([1 - delta, delta]).reshape(1, 2, 1, 1, 1)
+    focal = (weights * y * (1 - p) ** gamma * -np.log(p)).sum(1).mean()
+    axes = (2, 3, 4)
+    hits, missed, false = (each.sum(axes) for each in (p * y, (1 - p) * y, p * (1 - y)))
+    tversky = ((1 - hits / (hits + delta * missed + (1 - delta) * false)) ** (1 - gamma)).mean()
+    found = loss(f"unified_focal(delta={delta}, gamma={gamma}, weight=0.3, form=symmetric)", activation=activation)
+    given = logits if activation == "softmax" else logits[:, 1:] - logits[:, :1]
+    assert found(given, labels).item() == pytest.approx(0.3 * focal + 0.7 * tversky, rel=1e-5)
+
+
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0, 1.5]])
 def test_label_smoothing_is_pytorchs(weights):
     logits, labels = exclusive_pair()

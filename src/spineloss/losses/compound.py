@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import reduce
 from operator import add
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,12 +14,12 @@ from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
 from spineloss.kernels.level_sets import Predicted
 from spineloss.kernels.target_maps import MapName
-from spineloss.losses.base import Loss, Parameter, parameter
+from spineloss.losses.base import Loss, Parameter, choice, parameter
 from spineloss.losses.convention import Convention
-from spineloss.losses.distribution import AsymmetricFocal, CrossEntropy, EntropyPower, Focal
+from spineloss.losses.distribution import AsymmetricFocal, CrossEntropy, EntropyPower, Focal, SymmetricFocal
 from spineloss.losses.inputs import Inputs
 from spineloss.losses.ranked import TopK
-from spineloss.losses.region import AsymmetricFocalTversky, Dice, LogarithmicDice, Region
+from spineloss.losses.region import AsymmetricFocalTversky, Dice, LogarithmicDice, Region, SymmetricFocalTversky
 
 
 class WeightedSum(Loss):
@@ -253,12 +254,13 @@ class UnifiedFocal(WeightedSum):
 
     asymmetric focal Tversky: (1 - T)^(1 - gamma) of a foreground and 1 - T of the background, averaged over the
     classes, with T = TP / (TP + (1 - delta) FP + delta FN). Softmax: class 0 is the background. Sigmoid: each
-    channel has one of its own, what it is not.
+    channel has one of its own, what it is not. `form=symmetric` treats both alike: the foreground's cross-entropy
+    is focal too, and the background's overlap lifted.
 
     References:
         Yeung et al., Unified focal loss: generalising Dice and cross entropy-based losses to handle class
-        imbalanced medical image segmentation, Computerized Medical Imaging and Graphics 95, 2022: its asymmetric
-        form.
+        imbalanced medical image segmentation, Computerized Medical Imaging and Graphics 95, 2022; the exponents of
+        both forms are those of its authors' code.
 
     >>> logits, target = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]]])
     >>> round(UnifiedFocal(gamma=0)(logits, target).item(), 3)  # log(2) / 4 + (1 - 1/2) / 2
@@ -282,13 +284,16 @@ class UnifiedFocal(WeightedSum):
         default=0.5, low=0, high=0.9, meaning="0 suppresses no background and lifts no foreground"
     )
     weight: float = parameter(default=0.5, low=0, high=1, meaning="of the focal term")
+    form: Literal["asymmetric", "symmetric"] = choice(
+        default="asymmetric", meaning="whether the background alone is suppressed and the foreground alone lifted"
+    )
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        return (
-            AsymmetricFocal(delta=self.delta, gamma=self.gamma),
-            AsymmetricFocalTversky(delta=self.delta, gamma=self.gamma),
-        )
+        asymmetric = self.form == "asymmetric"
+        focal = AsymmetricFocal if asymmetric else SymmetricFocal
+        tversky = AsymmetricFocalTversky if asymmetric else SymmetricFocalTversky
+        return focal(delta=self.delta, gamma=self.gamma), tversky(delta=self.delta, gamma=self.gamma)
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -261,6 +261,16 @@ class AsymmetricFocal(VoxelLoss):
         return torch.cat([background[:, :1], foreground[:, 1:]], dim=1)
 
 
+class SymmetricFocal(AsymmetricFocal):
+    """The same with both shares focal: a term of the symmetric unified focal loss."""
+
+    name = "symmetric_focal"
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("foreground", self.gamma), Column("background", self.gamma))
+
+
 class EntropyPower(VoxelLoss):
     """1/M sum(c^gamma), with c the cross-entropy of a voxel: a term of the exponential logarithmic loss."""
 

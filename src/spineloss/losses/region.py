@@ -250,14 +250,30 @@ class AsymmetricFocalTversky(Region):
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         plain = super().values(inputs)
-        # The slope of a root is infinite at zero.
-        foreground = plain.clamp(min=1e-7) ** (1 - self.gamma)
+        foreground = self._lifted(plain)
         if inputs.convention.activation == "softmax":
-            return torch.cat([plain[:, :1], foreground[:, 1:]], dim=1)
+            return torch.cat([self._of_background(plain[:, :1]), foreground[:, 1:]], dim=1)
         counts = inputs.counts(self.over)
         # What is not the structure is found where that is found to be absent.
         wrong = self.delta * counts.fp + (1 - self.delta) * counts.fn
-        return (foreground + wrong / (counts.tn.clamp(min=0) + wrong + self.smooth)) / 2
+        background = wrong / (counts.tn.clamp(min=0) + wrong + self.smooth)
+        return (foreground + self._of_background(background)) / 2
+
+    def _lifted(self, values: torch.Tensor) -> torch.Tensor:
+        # The slope of a root is infinite at zero.
+        return values.clamp(min=1e-7) ** (1 - self.gamma)
+
+    def _of_background(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+class SymmetricFocalTversky(AsymmetricFocalTversky):
+    """The same with (1 - T)^(1 - gamma) of the background too."""
+
+    name = "symmetric_focal_tversky"
+
+    def _of_background(self, values: torch.Tensor) -> torch.Tensor:
+        return self._lifted(values)
 
 
 class SquaredDice(Overlap):

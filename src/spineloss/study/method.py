@@ -34,7 +34,7 @@ class PhaseSettings(Settings):
     """`encoder`, by a head at its coarsest level that is thrown away; `decoder`, the encoder kept; or `all`."""
     epochs: Count
     """How many; those of all phases are the study's."""
-    loss: str = ""
+    loss: str | None = None
     """The method's if not given."""
 
 
