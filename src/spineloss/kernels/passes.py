@@ -13,6 +13,7 @@ from spineloss.kernels.plain_sums import Activation
 SMALL = 1 << 13  # logits below which a call into the library costs more than it saves
 CHUNK = 1 << 18  # logits that a thread takes at a time
 ALIGNED = 1 << 10  # voxels: no chunk but the last ends within a vector
+UNCACHED = 1 << 24  # bytes that no cache holds until they are read again
 MOST_CLASSES, MOST_ASKED = 512, 8
 
 # The numbers of the types in c/tiles.h.
@@ -30,7 +31,7 @@ class _Batch(ctypes.Structure):
         + [(name, ctypes.c_int64) for name in ("classes", "voxels", "ignored", "asked")]
         + [
             (name, ctypes.c_int32)
-            for name in ("logits_type", "target_type", "labels", "ignores", "softmax", "entropy")
+            for name in ("logits_type", "target_type", "labels", "ignores", "softmax", "entropy", "streams")
         ]
     )
 
@@ -102,6 +103,7 @@ class Pass:
             *(logits.shape[1], logits[0, 0].numel(), int(ignore or 0), len(columns)),
             *(LOGITS[logits.dtype], 0 if target is None else types[target.dtype]),
             *(labels, ignore is not None, activation == "softmax", entropy),
+            logits.dtype == torch.float32 and logits.numel() * 4 >= UNCACHED,
         )
         self._chunks = self._cut()
 

@@ -25,18 +25,24 @@ typedef struct {
     vec entropy, right, wrong, log_wrong;
 } surprise;
 
-/* x^power, whose logarithm is known; for the powers that most losses ask for, without an exponential. */
+/* The powers that most losses ask for need no logarithm. */
+INLINE int is_easy(float power) {
+    return power == 0.0f || power == 0.5f || power == 1.0f || power == 1.5f || power == 2.0f || power == 3.0f;
+}
+
+/* x^power for x >= 0, whose logarithm is known where the power is not easy */
 INLINE vec power_of(vec x, vec log_x, float power) {
-    if (power == 0.0f) return splat(1.0f);
-    if (power == 1.0f) return x;
-    return power == 2.0f ? x * x : exponential(log_x * power);
+    if (!is_easy(power)) return exponential(log_x * power);
+    vec found = power == 0.5f || power == 1.5f ? root(x) : splat(1.0f);
+    for (float rest = power; rest >= 1.0f; rest -= 1.0f) found *= x;
+    return found;
 }
 
 /* x^power for x >= 0; as in plain_sums.py, not of less than this, so that its slope is finite */
 #define SMALLEST 1e-20f
 INLINE vec raised(vec x, float power) {
     vec base = vmax(splat(SMALLEST), x);
-    return power_of(base, power == 1.0f || power == 2.0f ? base : logarithm(base), power);
+    return power_of(base, is_easy(power) ? base : logarithm(base), power);
 }
 
 /* (1 - exp(-c))^power */
@@ -82,9 +88,11 @@ INLINE vec outside_of(vec y) { return keep(~((y >= 0.0f) & (y <= 1.0f)), splat(1
 
 /* Adds the lanes of a sum to one in double precision. */
 INLINE void add_lanes(vec lanes, double *sum) {
-    double all = 0;
-    for (int i = 0; i < LANES; i++) all += lanes[i];
-    *sum += all;
+    double parts[LANES];
+    for (int i = 0; i < LANES; i++) parts[i] = lanes[i];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int i = 0; i < half; i++) parts[i] += parts[i + half];
+    *sum += parts[0];
 }
 
 INLINE void add_up(const vec *sums, const batch *b, double *out) {

@@ -10,13 +10,15 @@ INLINE vec exponential(vec x) {
     vec shifted = x * 1.44269504088896341f + magic;
     vec n = shifted - magic;
     vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    vec series = splat(8.312501013e-3f); /* minimax of degree 5: 1e-7 */
-    series = series * r + 4.189033061e-2f;
-    series = series * r + 1.666711569e-1f;
-    series = series * r + 4.999923110e-1f;
-    series = series * r + 1.0f;
-    series = series * r + 1.0f;
+    /* A minimax polynomial of degree 5, 1e-7. Its parts do not wait for each other, as they would in Horner's scheme. */
+    vec squared = r * r, upper = 8.312501013e-3f * r + 4.189033061e-2f, lower = 1.666711569e-1f * r + 4.999923110e-1f;
+    vec series = (upper * squared + lower) * squared + (r + 1.0f);
     return series * (vec)((bits)shifted << 23);
+}
+
+INLINE vec root(vec x) {
+    for (int i = 0; i < LANES; i++) x[i] = __builtin_sqrtf(x[i]);
+    return x;
 }
 
 /* 2 artanh(s) = log((1 + s) / (1 - s)) for |s| <= 1/3 */

@@ -5,6 +5,7 @@
 #define LANES 8
 #define SMALLER _mm256_min_ps
 #define LARGER _mm256_max_ps
+#define STREAM _mm256_stream_ps
 #define BLEND(where, yes, no) _mm256_blendv_ps(no, yes, (vec)(where))
 #include "kernels.h"
 #endif

@@ -21,6 +21,7 @@ typedef struct {
     int32_t labels; /* whether the target is labels */
     int32_t ignores, softmax;
     int32_t entropy; /* whether the cross-entropy is summed */
+    int32_t streams; /* whether the gradient is too large for a cache to hold until it is read */
 } batch;
 
 /* The classes of voxels other than 0, 1, ... */
@@ -43,10 +44,10 @@ INLINE void prefetch(const void *from, int64_t bytes) {
     for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at);
 }
 
-/* How many voxels a tile has, in whole vectors. */
+/* How many voxels a tile has, in whole vectors. A softmax keeps many rows of them, which are to fit the first cache. */
 static int tile_size(const batch *b) {
-    int64_t size = TILE / b->classes / LANES * LANES;
-    return size < BLOCK ? (int)size : BLOCK;
+    int64_t size = TILE / b->classes / LANES * LANES, most = b->softmax ? BLOCK / 2 : BLOCK;
+    return (int)(size < most ? size : most);
 }
 
 INLINE float float_of_bfloat16(uint16_t from) {

@@ -29,6 +29,19 @@ INLINE vec load(const float *from) { vec v; memcpy(&v, from, sizeof v); return v
 INLINE bits load_bits(const int32_t *from) { bits v; memcpy(&v, from, sizeof v); return v; }
 INLINE void store(float *to, vec v) { memcpy(to, &v, sizeof v); }
 
+/* Stores past the caches, where the processor can: memory that is written whole need not be read first. `fence` comes
+   before other threads read what was stored so. */
+#ifdef STREAM
+INLINE void stream(float *to, vec v) {
+    if ((uintptr_t)to % sizeof v) store(to, v);
+    else STREAM(to, v);
+}
+INLINE void fence(void) { _mm_sfence(); }
+#else
+INLINE void stream(float *to, vec v) { store(to, v); }
+INLINE void fence(void) {}
+#endif
+
 /* Where either is NaN, b. The compiler makes no single instruction of the portable form. */
 #ifdef SMALLER
 INLINE vec vmin(vec a, vec b) { return SMALLER(a, b); }

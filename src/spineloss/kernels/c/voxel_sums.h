@@ -16,9 +16,9 @@ void KERNEL(spineloss_sums)(const batch *b, int64_t sample, int64_t first, int64
             row[COUNTED] += t.counted;
             row[OUTSIDE] += t.outside;
             if (!b->softmax) sum_sigmoid(&t, b, c, row);
-            else if (t.labelled) sum_labelled(&s, &t, b, c, row);
-            else sum_soft(&s, &t, b, c, row);
+            else if (!t.labelled) sum_soft(&s, &t, b, c, row);
         }
+        if (b->softmax && t.labelled) sum_labelled(&s, &t, b, columns, out);
     }
 }
 
@@ -34,7 +34,7 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
         open_tile(&t, b, sample, at, last);
         if (b->softmax) {
             open_softmax(&s, &t, b);
-            if (t.labelled) open_labelled_slopes(&s, &t, b, weights);
+            if (t.labelled) open_labelled_slopes(&s, &t, b, weights, columns);
             else open_soft_slopes(&s, &t, b, weights);
         }
         for (int c = 0; c < t.classes; c++) {
@@ -45,6 +45,7 @@ void KERNEL(spineloss_gradient)(const batch *b, int64_t sample, int64_t first, i
             close_row(&t, b, sample, at, c, own, out);
         }
     }
+    fence();
 }
 
 /* The cross-entropy of voxels `first` to `last` of a sample, -1 where one does not count, into `out`: (N, classes, voxels),
