@@ -108,7 +108,9 @@ class _Child:
 
 @contextlib.contextmanager
 def _started(subject: str, seed: int) -> Iterator[_Child]:
-    context = multiprocessing.get_context("spawn")
+    # Each process is a fork of one that has imported what takes seconds, and has run nothing yet.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["spineloss.study.engine", "spineloss.study.prediction"])
     with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as folder:
         ours, theirs = context.Pipe()
         output = Path(folder) / "output"

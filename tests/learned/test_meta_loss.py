@@ -100,6 +100,7 @@ def test_a_missing_path_is_told():
 @pytest.mark.parametrize("seed", [0, 21])
 def test_it_can_start_as_another_loss(text, seed, monkeypatch):
     monkeypatch.setattr("spineloss.learned.imitation.STEPS", 150)
+    monkeypatch.setattr("spineloss.learned.imitation.GRID", (6, 6, 6))
     loss = parse(text)
     logits, target = predictions(torch.Generator().manual_seed(1))
     losses = imitate(loss, seed), MetaLoss(seed), loss

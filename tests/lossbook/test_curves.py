@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
 from spineloss.figures.shape_plot import draw
 from spineloss.lossbook.curves import against_probability, over_plane
 from spineloss.lossbook.shapes import library_table, toy_shapes
+from spineloss.losses import LOSSES
 from spineloss.text import parse
 
 
@@ -30,6 +32,19 @@ def test_gamma_bends_focal_and_tversky_focal_as_their_formulas_say(gamma):
     p, values, slopes = against_probability(parse(f"tversky_focal(alpha=0.7, beta=0.3, gamma={gamma})"))
     np.testing.assert_allclose(values, (1 - p) ** (1 / gamma), rtol=1e-4)
     np.testing.assert_allclose(slopes, -((1 - p) ** (1 / gamma - 1)) / gamma, rtol=1e-4)
+
+
+SUM, OF_BATCH, FOREIGN = "0.8*dice + 0.2*boundary", "dice(over=batch)", "torch.nn.SoftMarginLoss"
+
+
+@pytest.mark.parametrize("spec", [*LOSSES, SUM, OF_BATCH, FOREIGN])
+def test_each_point_is_the_loss_of_one_image(spec):
+    p, values, _ = against_probability(parse(spec))
+    target = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    target[..., :2] = 1
+    for point in (0, 60, 199):
+        logits = np.log(p[point] / (1 - p[point])) * (2 * target - 1)
+        assert values[point] == pytest.approx(parse(spec)(logits, target).item(), rel=1e-6, abs=1e-9)
 
 
 def test_the_plane_is_what_the_losses_say():

@@ -5,10 +5,27 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from spineloss.kernels import skeletons
 from spineloss.lossbook.judging import Outcome
 from spineloss.lossbook.linter import CHECKS, example, lint
 from spineloss.losses import LOSSES
 from spineloss.text import parse
+
+
+@pytest.fixture(scope="module", autouse=True)
+def thinned_once():
+    """The checks give a loss the same mask up to a dozen times, and thinning one of 64^3 voxels takes seconds."""
+    known, tube = {}, skeletons._tube
+
+    def remembered(mask):
+        key = mask.shape, mask.tobytes()
+        if key not in known:
+            known[key] = tube(mask)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skeletons, "_tube", remembered)
+        yield
 
 
 def voxelwise(logits, target):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from spineloss.errors import UserError
 from spineloss.lossbook.shapes import Shape
 from spineloss.losses import Loss
 from spineloss.losses.region import SMOOTH
@@ -22,12 +23,19 @@ def against_probability(loss: Loss) -> tuple[np.ndarray, np.ndarray, np.ndarray]
         Probabilities inside (0, 1), the loss at each, and its derivative by the probability.
     """
     probabilities = torch.linspace(0, 1, STEPS + 2, dtype=torch.float64)[1:-1].requires_grad_()
-    target = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    target = torch.zeros(STEPS, 1, 4, 4, dtype=torch.float64)
     target[..., :2] = 1
-    values = torch.stack([loss(logit * (2 * target - 1), target) for logit in torch.logit(probabilities)])
+    values = _of_each(loss, torch.logit(probabilities).view(-1, 1, 1, 1) * (2 * target - 1), target)
     # Each value depends on its own probability alone, so the sum's gradient holds every slope.
     (slopes,) = torch.autograd.grad(values.sum(), probabilities)
     return probabilities.detach().numpy(), values.detach().numpy(), slopes.numpy()
+
+
+def _of_each(loss: Loss, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    try:
+        return loss.per_sample(logits, target)[:, 0]
+    except UserError:  # it counts over the batch, or is another package's
+        return torch.stack([loss(logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))])
 
 
 def on_shape(loss: Loss, shape: Shape) -> tuple[float, np.ndarray]:
