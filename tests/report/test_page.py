@@ -99,11 +99,11 @@ def test_dice_decides_unless_told_otherwise(study):
         metric: {name: np.nanmean(list(values.values())) for name, values in found.items()}
         for metric, found in content.values.items()
     }
-    assert "by Dice, " in content.answer and "by HD95, " not in content.answer
+    assert "by Dice, " in " ".join(content.answer) and "by HD95, " not in " ".join(content.answer)
     reference = content.results["accuracy"].comparison.reference
     assert means["dice"][reference] == max(means["dice"].values())
     content = read_content(study, ["hd95", "dice"], margins=[0.5, 1])
-    assert "by HD95, " in content.answer
+    assert "by HD95, " in " ".join(content.answer)
     reference = content.results["dice"].comparison.reference
     assert means["hd95"][reference] == min(means["hd95"].values())
     margins = [content.results[metric].comparison.margin for metric in ("hd95", "dice", "recall")]

@@ -15,7 +15,7 @@ from spineloss.results.rate_ranges import RateRange, open_ends_in_words, rate_ra
 from spineloss.results.records import Record, case_values, measured, read_records
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
-from spineloss.results.sentences import answer, caution, verdict_words
+from spineloss.results.sentences import answer_sentences, caution, verdict_words
 from spineloss.results.study_folder import read_folds, tested_in_words
 from spineloss.results.surface import Surface
 from spineloss.results.table import Summary, best_rows, summarise
@@ -61,7 +61,7 @@ class Content:
     folder: Path
     study: Study
     methods: list[str]
-    answer: str
+    answer: list[str]
     table: list[MethodRow]
     metrics: list[str]
     results: dict[str, Result]
@@ -129,12 +129,10 @@ def read_content(
         folder=folder,
         study=study,
         methods=methods,
-        answer=" ".join(
-            [
-                _answer([results[metric] for metric in metrics] if results else [], methods),
-                *tested_in_words(folder),
-            ]
-        ),
+        answer=[
+            *_answer([results[metric] for metric in metrics] if results else [], methods),
+            *tested_in_words(folder),
+        ],
         table=_table(methods, rows, results, study),
         metrics=list(metrics),
         results=results,
@@ -162,10 +160,10 @@ def read_content(
     )
 
 
-def _answer(deciding: Sequence[Result], methods: Sequence[str]) -> str:
+def _answer(deciding: Sequence[Result], methods: Sequence[str]) -> list[str]:
     if not deciding:
-        return f"Only {methods[0]} is finished: a second method is needed to compare it with."
-    return answer(deciding)
+        return [f"Only {methods[0]} is finished: a second method is needed to compare it with."]
+    return answer_sentences(deciding)
 
 
 def _table(

@@ -57,7 +57,16 @@
   const key = document.getElementById("scene-key");
   const volume = (base64, name, options) => niivue.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...options });
 
+  // The viewer's code stays compressed until then.
+  async function unpack() {
+    const bytes = Uint8Array.from(atob(document.getElementById("viewer").textContent), letter => letter.charCodeAt(0));
+    const script = document.createElement("script");
+    script.textContent = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+    document.head.append(script);
+  }
+
   async function open() {
+    await unpack();
     const viewer = new niivue.Niivue({ backColor: [0, 0, 0, 1], isColorbar: true, logLevel: "silent", show3Dcrosshair: true, crosshairWidthUnit: "percent", crosshairWidth: 0.4 });
     await viewer.attachToCanvas(canvas);
     if (!viewer.gl) throw new Error("no WebGL2");
@@ -96,6 +105,6 @@
   new IntersectionObserver((entries, observer) => {
     if (!entries.some(entry => entry.isIntersecting)) return;
     observer.disconnect();
-    open().catch(error => { note.textContent = `The 3D view needs WebGL2, which this browser does not give (${error.message}).`; });
+    open().catch(error => { note.textContent = `The 3D view needs a browser of 2023 or newer with WebGL2 (${error.message}).`; });
   }, { rootMargin: "200px" }).observe(canvas);
 })();

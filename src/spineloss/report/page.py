@@ -1,6 +1,6 @@
 """The report of a study: one HTML file that needs nothing else, and its figures alone for a paper."""
 
-import gzip
+import base64
 import io
 import json
 import re
@@ -269,9 +269,6 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
     )
     environment.filters |= {"uri": slices.uri, "breakable": _breakable}
     parts = files("spineloss") / "report"
-    viewer = (
-        gzip.decompress((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode() if volumes.scene else ""
-    )
     comparison = content.results[content.decisive].comparison if content.results else None
     return environment.get_template("page.html").render(
         content=content,
@@ -290,7 +287,8 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         figures={name: _inline(figure, name) for name, figure in drawn.items()},
         style=Markup((parts / "page.css").read_text(encoding="utf-8")),
         script=Markup((parts / "page.js").read_text(encoding="utf-8")),
-        viewer=Markup(viewer.replace("</script", "<\\/script")),
+        viewer=base64.b64encode((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode(),
+        viewer_licences=Markup((parts / "vendor" / "README.md").read_text(encoding="utf-8")),
         scene=_json(volumes.scene),
         comparisons=[_comparison(content.results[metric]) for metric in content.metrics if content.results],
         how_to_read=how_to_read([content.results[metric] for metric in content.metrics])

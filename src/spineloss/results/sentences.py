@@ -14,6 +14,11 @@ MANY_CASES = 1000
 
 
 def answer(results: Sequence[Result]) -> str:
+    """The answer in two sentences, as `answer_sentences` has them."""
+    return " ".join(answer_sentences(results))
+
+
+def answer_sentences(results: Sequence[Result]) -> list[str]:
     """The answer in two sentences: which method is best and against which that holds, then how sure it is.
 
     Where training had not converged, a sentence before them says so, and that there is no winner yet.
@@ -30,7 +35,7 @@ def answer(results: Sequence[Result]) -> str:
     else:
         sentences, clauses = [first], [*clauses, doubt]
     second = "; ".join(clause for clause in clauses if clause)
-    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in [*sentences, second] if sentence)
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in [*sentences, second] if sentence]
 
 
 def convergence_words(convergence: Convergence | None) -> str:
