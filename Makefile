@@ -52,4 +52,4 @@ example: setup
 	$(SPINELOSS) study run studies/example.yaml --output $(EXAMPLE)
 	sed 's#^data: .*#data: ../phantom#' $(EXAMPLE)/study.yaml > $(EXAMPLE)/study.new && mv $(EXAMPLE)/study.new $(EXAMPLE)/study.yaml
 	$(SPINELOSS) study report $(EXAMPLE) --output docs/example/report.html
-	.venv/bin/python docs/generators/screenshot.py docs/example/report.html docs/pictures/report.png
+	.venv/bin/python docs/generators/screenshot.py docs/example/report.html docs/pictures

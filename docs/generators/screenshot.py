@@ -1,4 +1,4 @@
-"""A picture of a report's first screen: `python docs/generators/screenshot.py report.html report.png`."""
+"""A report's first screen by day and by night: `python docs/generators/screenshot.py report.html folder`."""
 
 import shutil
 import sys
@@ -7,14 +7,15 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 
-def main(page: Path, picture: Path) -> None:
+def main(page: Path, folder: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1200, "height": 1280}, color_scheme="light")
-        opened.goto(page.resolve().as_uri())
-        opened.wait_for_load_state("networkidle")
-        opened.screenshot(path=picture)
+        for shade in ("light", "dark"):
+            opened = browser.new_page(viewport={"width": 1200, "height": 1050}, color_scheme=shade)
+            opened.goto(page.resolve().as_uri())
+            opened.wait_for_load_state("networkidle")
+            opened.screenshot(path=folder / f"report-{shade}.png")
         browser.close()
 
 
