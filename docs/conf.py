@@ -37,6 +37,7 @@ nb_execution_mode = "force"
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
+nb_render_markdown_format = "gfm"  # tables in outputs
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -48,6 +49,8 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False  # shapes and units stand before the colon, not types
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+smartquotes_action = "q"  # the dashes of `--option` stay
 
 # Equations are drawn from disk: one file of MathJax, fonts included, is copied into the site.
 MATHJAX = Path(find_spec("sphinx-mathjax-offline").submodule_search_locations[0]) / "static/mathjax/tex-svg.js"

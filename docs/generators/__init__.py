@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -14,7 +15,14 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", docstrings.as_text, priority=100)  # before napoleon reads sections
     app.connect("autodoc-process-signature", docstrings.as_called)
     app.connect("missing-reference", docstrings.link_by_last_name)
+    app.connect("html-page-context", _load_what_is_seen)
     return {"parallel_read_safe": True}
+
+
+def _load_what_is_seen(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Pictures load as they come into view: those of the other shade, which are hidden, never do."""
+    if "body" in context:
+        context["body"] = context["body"].replace("<img ", '<img loading="lazy" ')
 
 
 def _write(app: Sphinx) -> None:

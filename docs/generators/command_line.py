@@ -16,8 +16,14 @@ BOLD = re.compile(r"\[/?bold\]")
 def write(folder: Path) -> None:
     """One page: every command with its arguments, options and example."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = ["# The command line", ""]
-    for name, function in _commands(app, "spineloss"):
+    commands = list(_commands(app, "spineloss"))
+    lines = ["# The command line", "", "| command | |", "| --- | --- |"]
+    lines += [
+        f"| [`{name}`](#{name.replace(' ', '-')}) | {_text(function).splitlines()[0]} |"
+        for name, function in commands
+    ]
+    lines += [""]
+    for name, function in commands:
         lines += _section(name, function)
     (folder / "command-line.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -30,12 +36,12 @@ def _commands(group: typer.Typer, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _section(name: str, function: Any) -> list[str]:
-    text, _, example = BOLD.sub("`", inspect.getdoc(function)).partition("Example:")
-    rows, usage = [], [name]
+    text, _, example = _text(function).partition("Example:")
+    rows, usage, rest = [], [name], []
     hints = get_type_hints(function, include_extras=True)
     for key, parameter in inspect.signature(function).parameters.items():
         if hints[key] is typer.Context:
-            usage.append("...")
+            rest = ["..."]
             continue
         kind, info = get_args(hints[key])
         if isinstance(info, typer.models.ArgumentInfo):
@@ -52,12 +58,16 @@ def _section(name: str, function: Any) -> list[str]:
         text.strip(),
         "",
         "```",
-        " ".join([*usage, "[OPTIONS]"] if any("`-" in row for row in rows) else usage),
+        " ".join([*usage, *(["[OPTIONS]"] if any("`-" in row for row in rows) else []), *rest]),
         "```",
         "",
     ]
     lines += ["| | meaning | default |", "| --- | --- | --- |", *rows, ""] if rows else []
     return [*lines, f"Example: {example.strip()}", ""] if example else lines
+
+
+def _text(function: Any) -> str:
+    return BOLD.sub("`", inspect.getdoc(function))
 
 
 def _meaning(info: Any, kind: Any) -> str:
@@ -68,4 +78,4 @@ def _meaning(info: Any, kind: Any) -> str:
 def _default(value: Any) -> str:
     if value is inspect.Parameter.empty:
         return "required"
-    return "" if value is None else f"`{value}`"
+    return "" if value is None or value is False else f"`{value}`"

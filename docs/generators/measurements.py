@@ -15,7 +15,12 @@ LINK = re.compile(r"\]\((?:\.\./)*(benchmarks|studies)/results/([\w-]+)\.md")
 def write(folder: Path) -> None:
     """A page for each result, and one that lists them."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = ["# Measurements", "", "Each page says the command that makes it again.", ""]
+    lines = [
+        "# Measurements",
+        "",
+        "Each page says the command that makes it again. Studies marked as withdrawn are kept for the record.",
+        "",
+    ]
     for kind, source in FOLDERS.items():
         names = sorted(path.stem for path in source.glob("*.md"))
         for name in names:
@@ -23,6 +28,7 @@ def write(folder: Path) -> None:
             (folder / f"{kind}-{name}.md").write_text(text, encoding="utf-8")
         lines += [
             "```{toctree}",
+            ":maxdepth: 1",
             f":caption: {kind.capitalize()}",
             *(f"{kind}-{name}" for name in names),
             "```",

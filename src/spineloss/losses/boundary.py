@@ -71,8 +71,8 @@ class Hausdorff(DistanceLoss):
     name = "hausdorff"
     equation = r"\frac{1}{M} \sum_i (P_i - Y_i)^2 \left(|\phi_P(i)|^{\alpha} + |\phi_Y(i)|^{\alpha}\right)"
     use = (
-        "Beside a region loss, when the farthest error is scored. It makes a distance map of the "
-        "prediction at every step, which costs time."
+        "Beside a region loss, when the farthest error is scored. Not alone, and not where time is short: it "
+        "makes a distance map of the prediction at every step."
     )
 
     alpha: float = parameter(default=2.0, low=0, high=4, meaning="power of the distances, 2 in the paper")

@@ -174,7 +174,10 @@ class DiceCrossEntropy(WeightedSum):
 
     name = "dice_cross_entropy"
     equation = r"\alpha\,L_{\text{Dice}} + \beta\,L_{\text{cross-entropy}}"
-    use = "When in doubt: overlap and calibrated voxels at once. It is what nnU-Net trains with."
+    use = (
+        "When in doubt: overlap and calibrated voxels at once. It is what nnU-Net trains with. Not enough "
+        "where small components or far errors are scored: it does not see them as such."
+    )
 
     alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
     beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the cross-entropy")
@@ -201,7 +204,10 @@ class DiceFocal(WeightedSum):
 
     name = "dice_focal"
     equation = r"\alpha\,L_{\text{Dice}} + \beta\,L_{\text{focal}}"
-    use = "As Dice with cross-entropy, where easy background dominates even so."
+    use = (
+        "As Dice with cross-entropy, where easy background dominates even so. Not with noisy labels: the "
+        "voxels that are wrong in them are the hard ones."
+    )
 
     alpha: float = parameter(default=0.5, low=0, high=1, meaning="weight of the Dice loss")
     beta: float = parameter(default=0.5, low=0, high=1, meaning="weight of the focal loss")
@@ -357,7 +363,8 @@ class TverskyFocal(Region):
     category = "compound"
     equation = r"\left(1 - \frac{TP}{TP + \alpha\,FP + \beta\,FN}\right)^{1/\gamma}"
     use = (
-        "Small structures, scored unevenly: as Tversky, but overlaps that are already good keep a larger gradient."
+        "Small structures, scored unevenly: as Tversky, but overlaps that are already good keep a larger "
+        "gradient. Not where bad ones are to count more: above 1, gamma does the opposite."
     )
 
     alpha: float = parameter(default=0.7, low=0, high=10, meaning="weight of false positives")

@@ -65,7 +65,10 @@ class CrossEntropy(VoxelLoss):
 
     name = "cross_entropy"
     equation = r"-\frac{1}{M} \sum_i Y_i \log P_i + (1 - Y_i) \log(1 - P_i)"
-    use = "The default to beat: confident mistakes keep their gradient. With a very small foreground, add Dice."
+    use = (
+        "The default to beat: confident mistakes keep their gradient. Not alone for a very small foreground: "
+        "add Dice."
+    )
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -93,7 +96,10 @@ class Focal(VoxelLoss):
 
     name = "focal"
     equation = r"\frac{\alpha}{M} \sum_i \left(1 - e^{-c_i}\right)^{\gamma} c_i, \quad c_i = -\log P(Y_i)"
-    use = "Many easy voxels drown a few hard ones: raise gamma until they no longer do."
+    use = (
+        "Many easy voxels drown a few hard ones: raise gamma until they no longer do. Not with noisy labels: "
+        "the voxels that are wrong in them are the hard ones."
+    )
 
     alpha: float = parameter(default=0.25, low=0, high=1, meaning="factor")
     gamma: float = parameter(default=1.45, low=0, high=10, meaning="focus on wrong voxels; 0 is cross-entropy")
@@ -120,7 +126,10 @@ class Poly1(VoxelLoss):
 
     name = "poly1"
     equation = r"\frac{1}{M} \sum \left(c + \epsilon\,(1 - e^{-c})\right)"
-    use = "Cross-entropy is nearly right: above 0, epsilon pushes sure voxels further, below 0 it holds them back."
+    use = (
+        "Cross-entropy is nearly right: above 0, epsilon pushes sure voxels further, below 0 it holds them "
+        "back. Not alone for a very small foreground, as cross-entropy."
+    )
 
     epsilon: float = parameter(default=1.0, low=-1, high=10, meaning="coefficient of 1 - exp(-c)")
 

@@ -80,8 +80,9 @@ class Dice(Region):
     name = "dice"
     equation = r"1 - \frac{2\,TP}{2\,TP + FP + FN}"
     use = (
-        "Dice is what is scored and the foreground is small. Alone it needs a well chosen learning rate; "
-        "with cross-entropy it needs less care."
+        "Dice is what is scored and the foreground is small. Alone it needs a well chosen learning rate; with "
+        "cross-entropy it needs less care. Not on patches that are mostly empty: those teach it next to "
+        "nothing."
     )
 
     @property
@@ -102,7 +103,10 @@ class IoU(Region):
 
     name = "iou"
     equation = r"1 - \frac{TP}{TP + FP + FN}"
-    use = "IoU is what is scored. It orders predictions as Dice does, and punishes bad ones more."
+    use = (
+        "IoU is what is scored. It orders predictions as Dice does, and punishes bad ones more. Not on "
+        "patches that are mostly empty."
+    )
 
     @property
     def plane(self) -> tuple[float, float]:
@@ -125,7 +129,8 @@ class Tversky(Region):
     name = "tversky"
     equation = r"1 - \frac{TP}{TP + \alpha\,FP + \beta\,FN}"
     use = (
-        "False alarms and misses do not cost the same: raise beta to miss less, alpha to raise fewer false alarms."
+        "False alarms and misses do not cost the same: raise beta to miss less, alpha to raise fewer false "
+        "alarms. Not where Dice is scored: it buys one with the other."
     )
 
     alpha: float = parameter(default=0.7, low=0, high=10, meaning="weight of false positives")
@@ -151,7 +156,10 @@ class Asymmetric(Region):
 
     name = "asymmetric"
     equation = r"1 - \frac{(1 + \beta^2)\,TP}{(1 + \beta^2)\,TP + FP + \beta^2 FN}"
-    use = "An F-score is the goal: beta says how many times recall matters more than precision."
+    use = (
+        "An F-score is the goal: beta says how many times recall matters more than precision. Not where both "
+        "matter alike: that is Dice."
+    )
 
     beta: float = parameter(default=1.52, low=0, high=10, meaning="above 1 it weights false negatives more")
 
@@ -177,8 +185,8 @@ class Effectiveness(Region):
     name = "effectiveness"
     equation = r"1 - \frac{TP}{TP + \frac{\alpha}{1 + \gamma^2} FP + \frac{\beta \gamma^2}{1 + \gamma^2} FN}"
     use = (
-        "To search the whole plane of overlap losses with one formula; Dice, Tversky and F-scores are "
-        "points of it."
+        "To search the whole plane of overlap losses with one formula; Dice, Tversky and F-scores are points "
+        "of it. Not by hand: three parameters for a plane of two."
     )
 
     alpha: float = parameter(default=1.0, low=0, high=10, meaning="weight of false positives")
@@ -291,7 +299,10 @@ class SquaredDice(Overlap):
 
     name = "squared_dice"
     equation = r"1 - \frac{2 \sum P\,Y}{\sum P^2 + \sum Y^2}"
-    use = "As Dice, with a gradient that also falls for wrong voxels that are nearly right: smoother, less sharp."
+    use = (
+        "As Dice, with a gradient that also falls for wrong voxels that are nearly right: smoother, less "
+        "sharp. Not to be read as a Dice: of unsure voxels it has another value."
+    )
 
     def values(self, inputs: Inputs) -> torch.Tensor:
         error = inputs.added(inputs.sums.squared_error, self.over)
