@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "spineloss"
 FLOORS = [
     {"errors", "extras", "seeding"},
-    {"files", "grammar", "kernels"},
+    {"cluster", "files", "grammar", "kernels"},
     {"data", "losses", "metrics", "networks", "weighting"},
     {"learned"},
     {"text"},

@@ -11,6 +11,7 @@ from spineloss.errors import UserError
 from spineloss.grammar import Formula, Text
 from spineloss.search.evolution import POPULATION, Evolution, EvolutionState
 from spineloss.search.gate import GateVerdict
+from spineloss.search.tasks import HERE, Machines
 from spineloss.search.variation import Scored
 
 
@@ -32,9 +33,9 @@ def slow(formula: Formula, repeat: int) -> float:
     return like_dice(formula, repeat)
 
 
-def search(folder, processes=1, fitness=like_dice, settings=None, watch=lambda scored: None):
+def search(folder, machines=HERE, fitness=like_dice, settings=None, watch=lambda scored: None):
     return Evolution(
-        shape_of_text, fitness, seed=3, folder=folder, settings=settings or {}, processes=processes, watch=watch
+        shape_of_text, fitness, seed=3, folder=folder, settings=settings or {}, machines=machines, watch=watch
     )
 
 
@@ -66,7 +67,7 @@ def test_the_best_never_gets_worse_and_the_population_better(whole):
 
 
 def test_any_number_of_processes_gives_the_same(whole, tmp_path):
-    assert told(bred(tmp_path, 3, processes=2).state) == told(whole.state)
+    assert told(bred(tmp_path, 3, machines=Machines(processes=2)).state) == told(whole.state)
 
 
 def test_a_stopped_search_goes_on_as_if_it_had_not_stopped(whole, tmp_path):
@@ -118,7 +119,7 @@ def nothing_passes(formula: Formula) -> GateVerdict:
 
 def test_a_search_ends_by_its_minutes_where_nothing_passes_the_gate(tmp_path):
     begun = Evolution(
-        nothing_passes, like_dice, seed=3, folder=tmp_path, settings={}, processes=1, watch=lambda scored: None
+        nothing_passes, like_dice, seed=3, folder=tmp_path, settings={}, machines=HERE, watch=lambda scored: None
     )
     assert list(begun.generations(lambda state: True, seconds=0.5)) == []
     with pytest.raises(UserError, match="no formula passed the gate"):

@@ -1,7 +1,6 @@
 import json
 import pickle
 import signal
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +15,7 @@ from spineloss.grammar import Text
 from spineloss.search import evolution
 from spineloss.search.fresh import Budget
 from spineloss.search.genetic import GeneticSearch, _after_next
+from spineloss.search.tasks import Machines
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.text import parse
@@ -24,24 +24,11 @@ BUDGET = Budget((16, 32, 32), width=1, batch=2, epochs=1, seed=21)
 COMMAND = ["--grid", "16,32,32", "--width", "1", "--epochs", "1", "--processes", "1"]
 
 
-class Here:
-    """Works in this process, which has imported everything: `test_evolution.py` is about processes."""
-
-    def map(self, function, *arguments, chunksize=1):
-        return map(function, *arguments)
-
-
-@contextmanager
-def here(processes, work):
-    evolution._work[:] = [work]
-    yield Here()
-
-
 @pytest.fixture(scope="module")
 def small():
     """A search of four formulas a generation, with two finalists."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"POPULATION": 4, "ELITES": 2, "FINALISTS": 2, "REPEATS": 1, "_workers": here}.items():
+        for name, value in {"POPULATION": 4, "ELITES": 2, "FINALISTS": 2, "REPEATS": 1}.items():
             patch.setattr(evolution, name, value)
         yield
 
@@ -65,7 +52,7 @@ def searched(small, data):
 
 
 def begun(data: Path, folder: Path) -> GeneticSearch:
-    return GeneticSearch(data, BUDGET, folder, processes=1, progress=print, watch=lambda scored: None)
+    return GeneticSearch(data, BUDGET, folder, machines=Machines(), progress=print, watch=lambda scored: None)
 
 
 def test_the_winner_is_a_text_to_train_with(searched):

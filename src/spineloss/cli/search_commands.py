@@ -1,7 +1,7 @@
 """`spineloss meta` and `spineloss evolve`: search a loss."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,18 @@ from spineloss.cli.terminal import console, say
 from spineloss.errors import UserError
 
 app = typer.Typer()
+
+# Where a search trains is asked alike by both.
+Kind = Annotated[
+    Literal["here", "ray", "slurm"], typer.Option(help="This machine, a Ray cluster, or array jobs of SLURM.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
+]
+Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each of a cluster's tasks.")]
+Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each of a cluster's tasks.")]
+Hours = Annotated[float, typer.Option(min=0.1, help="That SLURM gives to a task.")]
+Partition = Annotated[str | None, typer.Option(help="Of SLURM.")]
 
 
 @app.command()
@@ -25,6 +37,13 @@ def meta(
     batch: Annotated[int, typer.Option(min=1, help="Cases a batch.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Of each network.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
+    processes: Annotated[int, typer.Option(min=1, help="That train the networks which judge a loss.")] = 1,
+    engine: Kind = "here",
+    address: Address = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    hours: Hours = 2,
+    partition: Partition = None,
 ) -> None:
     """Learn a loss on two thirds of the cases, over several fresh networks; the last third stays untouched.
 
@@ -35,10 +54,12 @@ def meta(
     say(f"Learning a loss in {output}")
     from spineloss.search.fresh import Budget
     from spineloss.search.meta_learning import MetaSettings, learn
+    from spineloss.search.tasks import Machines
 
     settings = MetaSettings(imitate, objective, Budget(_grid(grid), width, batch, epochs, seed))
+    machines = Machines(engine, processes, address, cpus, gpus, hours, partition)
     try:
-        for each in learn(source, settings, output, minutes=minutes, progress=say):
+        for each in learn(source, settings, output, minutes=minutes, progress=say, machines=machines):
             say(str(each))
     except Stopped as stop:
         say("Stopped; the same command goes on from here.")
@@ -62,6 +83,12 @@ def evolve(
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 8,
     processes: Annotated[int, typer.Option(min=1, help="That train; the winner does not depend on it.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
+    engine: Kind = "here",
+    address: Address = None,
+    cpus: Cpus = 1,
+    gpus: Gpus = 0,
+    hours: Hours = 2,
+    partition: Partition = None,
 ) -> None:
     """Search a loss by genetic programming on two thirds of the cases; the last third stays untouched.
 
@@ -72,6 +99,7 @@ def evolve(
     say(f"Searching a loss in {output}")
     from spineloss.search.fresh import Budget
     from spineloss.search.genetic import GeneticSearch
+    from spineloss.search.tasks import Machines
 
     budget = Budget(_grid(grid), width, batch, epochs, seed)
     try:
@@ -80,7 +108,7 @@ def evolve(
                 source,
                 budget,
                 output,
-                processes=processes,
+                machines=Machines(engine, processes, address, cpus, gpus, hours, partition),
                 progress=say,
                 watch=lambda scored: status.update(_live_line(search.state)),
             )

@@ -1,17 +1,11 @@
-"""Genetic programming of losses: generations of formulas, resumable, the same on any number of processes."""
+"""Genetic programming of losses: generations of formulas, resumable, the same on any machines."""
 
 import math
-import multiprocessing
-import os
-import signal
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +13,7 @@ from spineloss.errors import UserError
 from spineloss.files import read_json, write_csv, write_json
 from spineloss.grammar import Formula, Text
 from spineloss.search.gate import GateVerdict
+from spineloss.search.tasks import Compute, Machines
 from spineloss.search.variation import Scored, child, random_formula
 
 POPULATION = 24
@@ -107,12 +102,12 @@ class Evolution:
     """A population of formulas that is selected by the gate and by fitness.
 
     Args:
-        test: the gate; it is called in the processes.
-        fitness: of a formula and the repeat, more is better; it is called in the processes.
+        test: the gate; it is called on the machines.
+        fitness: of a formula and the repeat, more is better; it is called on the machines.
         seed: of every draw.
         folder: gets `state.json` and `generations.csv` after each generation; a search goes on from there.
         settings: plain data that the fitness depends on; a folder holds one search.
-        processes: that test and train; the result does not depend on how many.
+        machines: that test and train; the result does not depend on them.
         watch: called with every formula that was trained.
 
     Raises:
@@ -127,12 +122,12 @@ class Evolution:
         seed: int,
         folder: Path,
         settings: Any,
-        processes: int,
+        machines: Machines,
         watch: Callable[[Scored], None],
     ) -> None:
         self.seed = seed
         self.folder = folder
-        self.processes = processes
+        self.machines = machines
         self.watch = watch
         self.work = (test, fitness)
         self.state = _begun(folder, {"seed": seed, **settings})
@@ -147,9 +142,9 @@ class Evolution:
             seconds: after which, those of earlier starts counted, drawing ends even where too few formulas pass.
         """
         until = time.perf_counter() + seconds - self.state.seconds
-        with _workers(self.processes, self.work) as pool:
+        with self.machines.opened(self.work, self.folder) as (quick, long):
             while goes_on(self.state):
-                generation = self._generation(pool, until)
+                generation = self._generation(quick, long, until)
                 if generation is None:
                     return
                 yield generation
@@ -164,21 +159,21 @@ class Evolution:
             raise UserError(f"{self.folder}: no formula passed the gate in time; search for more minutes.")
         best = sorted(self.state.known.values(), key=_rank)[:FINALISTS]
         asked = [(scored.formula, number) for scored in best for number in range(1, REPEATS + 1)]
-        with _workers(self.processes, self.work) as pool:
-            scores = pool.map(_train, *zip(*asked, strict=True))
+        with self.machines.opened(self.work, self.folder) as (_, long):
+            scores = long(_train, asked)
             finalists = [Finalist(scored, tuple(islice(scores, REPEATS))) for scored in best]
         return sorted(finalists, key=lambda finalist: -finalist.mean)
 
-    def _generation(self, pool: Executor, until: float) -> Generation | None:
+    def _generation(self, quick: Compute, long: Compute, until: float) -> Generation | None:
         """The next one; none where the time ended first, but for a first generation of what had passed by then."""
         start, state = time.perf_counter(), self.state
         elites = state.population[:ELITES]
         wanted = POPULATION - len(elites)
-        drawn, children = self._draw(pool, wanted, elites, until)
+        drawn, children = self._draw(quick, wanted, elites, until)
         if len(children) < wanted and (elites or not children):
             return None
         new = {gradient: formula for gradient, formula in children.items() if gradient not in state.known}
-        scores = pool.map(_train, new.values(), repeat(0))
+        scores = long(_train, [(formula, 0) for formula in new.values()])
         for (gradient, formula), fitness in zip(new.items(), scores, strict=True):
             state.known[gradient] = Scored(formula, fitness)
             self.watch(state.known[gradient])
@@ -189,7 +184,7 @@ class Evolution:
         return state.generations[-1]
 
     def _draw(
-        self, pool: Executor, wanted: int, elites: Sequence[str], until: float
+        self, quick: Compute, wanted: int, elites: Sequence[str], until: float
     ) -> tuple[int, dict[str, Formula]]:
         """How many were drawn until enough had passed or time was over; and those, by gradients that differ."""
         parents = [self.state.known[gradient] for gradient in self.state.population]
@@ -199,7 +194,7 @@ class Evolution:
             keys = [(self.seed, len(self.state.generations), drawn + place) for place in range(DRAWN)]
             formulas = [child(parents, *key) if parents else random_formula(*key) for key in keys]
             drawn += DRAWN
-            for formula, verdict in zip(formulas, pool.map(_test, formulas, chunksize=8), strict=True):
+            for formula, verdict in zip(formulas, quick(_test, [(formula,) for formula in formulas]), strict=True):
                 if verdict.passed and verdict.gradient not in elites and len(chosen) < wanted:
                     chosen.setdefault(verdict.gradient, formula)
         return drawn, chosen
@@ -244,35 +239,9 @@ def _begun(folder: Path, settings: dict[str, Any]) -> EvolutionState:
     )
 
 
-_work: list[tuple[Test, Fitness]] = []  # of a process: sent once, not with every formula
+def _test(work: tuple[Test, Fitness], formula: Formula) -> GateVerdict:
+    return work[0](formula)
 
 
-def _begin(work: tuple[Test, Fitness]) -> None:
-    # Ctrl-C is the parent's to answer; should it be killed, nobody would end its children.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _work[:] = [work]
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _test(formula: Formula) -> GateVerdict:
-    return _work[0][0](formula)
-
-
-def _train(formula: Formula, repeat: int) -> float:
-    return _work[0][1](formula, repeat)
-
-
-@contextmanager
-def _workers(processes: int, work: tuple[Test, Fitness]) -> Iterator[Executor]:
-    # Forked, a process would inherit locks of PyTorch's threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(work,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _train(work: tuple[Test, Fitness], formula: Formula, repeat: int) -> float:
+    return work[1](formula, repeat)

@@ -18,6 +18,7 @@ from spineloss.search.fitness_curve import draw_fitness, write_tree
 from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
 from spineloss.search.split import QUARTERS, prepare_search
+from spineloss.search.tasks import Machines
 from spineloss.search.variation import Scored
 
 PROBES = 2  # masks that the gate tests with
@@ -40,7 +41,7 @@ class GeneticSearch:
         budget: of each training, and the seed of every draw.
         folder: gets `split.json` at once, `state.json` and `generations.csv` after each generation, and in the end
             `winner.json`, `card.md` and the pictures. A search that was stopped goes on from there.
-        processes: that train; the winner does not depend on how many.
+        machines: that test and train; the winner does not depend on them.
         progress: called with a line about what is being done before the search.
         watch: called with every formula that was trained.
         cache: of prepared cases; the user's by default.
@@ -55,7 +56,7 @@ class GeneticSearch:
         budget: Budget,
         folder: Path,
         *,
-        processes: int,
+        machines: Machines,
         progress: Callable[[str], None],
         watch: Callable[[Scored], None],
         cache: Cache | None = None,
@@ -69,14 +70,13 @@ class GeneticSearch:
         masks = torch.stack([resize_mask(target, half).float() for target in chosen])
         self.source, self.data, self.cases, self.budget = source, data, cases, budget
         self.folder = folder
-        self.processes = processes
         self.evolution = Evolution(
             Gate(masks),
             TrainingFitness(samples, budget, data.groups),
             seed=budget.seed,
             folder=folder,
             settings={"budget": budget.plain(), "data": data.digest},
-            processes=processes,
+            machines=machines,
             watch=watch,
         )
         write_json(folder / "split.json", {"seed": budget.seed} | asdict(cases))

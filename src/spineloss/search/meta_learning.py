@@ -4,7 +4,7 @@ import dataclasses
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from spineloss.learned.meta_loss import MetaLoss, read_meta_loss
 from spineloss.search.card import Learned, write_card
 from spineloss.search.fresh import Budget, train
 from spineloss.search.split import prepare_search
+from spineloss.search.tasks import HERE, Machines
 from spineloss.text import parse
 from spineloss.training.loop import Training
 from spineloss.training.online import Online
@@ -80,6 +81,7 @@ def learn(
     minutes: float,
     progress: Callable[[str], None],
     cache: Cache | None = None,
+    machines: Machines = HERE,
 ) -> Iterator[Round]:
     """Learn a meta-loss on two thirds of the cases, yielding each round when its results are in the folder.
 
@@ -95,6 +97,7 @@ def learn(
         minutes: of all rounds together, earlier ones in the folder counted.
         progress: called with a line about what is being done before the first round.
         cache: of prepared cases; the user's by default.
+        machines: that train the networks which a loss is scored by; the one it is learned with trains here.
 
     Raises:
         UserError: the data has problems or too few cases, or the folder holds another search.
@@ -111,7 +114,7 @@ def learn(
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
     write_json(about, identity)
     write_json(folder / "split.json", {"seed": budget.seed} | dataclasses.asdict(cases))
-    search = _Search(settings, data, cases.training, cases.validation, folder)
+    search = _Search(settings, data, cases.training, cases.validation, folder, machines)
     search.begin(progress)
     while search.goes_on(minutes):
         yield search.round()
@@ -119,16 +122,54 @@ def learn(
         write_card(folder, search.learned(), source, data, cases, budget)
 
 
+@dataclass(frozen=True)
+class Networks:
+    """The fresh networks of a search, and the cases that they are trained and validated on."""
+
+    budget: Budget
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    needs: frozenset[str]
+    threads: int
+
+    def fresh(self, draw: int, loss: MetaLoss, precision: Precision) -> Training:
+        """A training that has not begun, of initial weights and batches by number."""
+        return self.budget.fresh(draw, loss, self.training, self.validation, needs=self.needs, precision=precision)
+
+
+def _frozen(subject: tuple[Networks, MetaLoss], draw: int) -> float:
+    """The validation Dice of a network that is trained with the loss as it is; NaN where that fails."""
+    networks, loss = subject
+    torch.set_num_threads(networks.threads)
+    precision = Precision(best_device())
+    try:
+        return train(networks.fresh(draw, loss.to(precision.device).requires_grad_(False), precision))
+    except LossNotFinite:
+        return math.nan
+
+
 class _Search:
     """The loss while it is learned, and the best so far."""
 
     def __init__(
-        self, settings: MetaSettings, data: Dataset, training: list[str], validation: list[str], folder: Path
+        self,
+        settings: MetaSettings,
+        data: Dataset,
+        training: list[str],
+        validation: list[str],
+        folder: Path,
+        machines: Machines,
     ) -> None:
         self.settings = settings
         self.folder = folder
-        self.training: list[Sample] = [data.samples[case] for case in training]
-        self.validation: list[Sample] = [data.samples[case] for case in validation]
+        self.networks = Networks(
+            settings.budget,
+            [data.samples[case] for case in training],
+            [data.samples[case] for case in validation],
+            parse(settings.objective).needs,
+            machines.threads,
+        )
+        self.machines = machines
         self.objective = parse(settings.objective)
         self.precision = Precision(best_device())
         self.rounds: list[Round] = []
@@ -196,7 +237,7 @@ class _Search:
     def _online(self, number: int) -> Training:
         """A fresh network, of initial weights and batches of its own, and the loss learned while it trains."""
         draw = SCORED + number
-        training = self._fresh(draw)
+        training = self.networks.fresh(draw, self.loss, self.precision)
         training.step = Online(training.step, self.objective, self.optimiser)
         batches = training.batches
         training.batches = lambda epoch: pairs(batches(epoch))
@@ -204,13 +245,10 @@ class _Search:
 
     def _score(self) -> float:
         """Mean validation Dice of the same fresh networks each time, trained with the loss as it is."""
-        self.loss.requires_grad_(False)
-        return sum(train(self._fresh(draw)) for draw in range(SCORED)) / SCORED
-
-    def _fresh(self, draw: int) -> Training:
-        return self.settings.budget.fresh(
-            draw, self.loss, self.training, self.validation, needs=self.objective.needs, precision=self.precision
-        )
+        frozen = MetaLoss()
+        frozen.load_state_dict(self.loss.state_dict())
+        with self.machines.opened((self.networks, frozen), self.folder) as (_, train_each):
+            return sum(train_each(_frozen, [(draw,) for draw in range(SCORED)])) / SCORED
 
     def _save(self) -> None:
         state = {

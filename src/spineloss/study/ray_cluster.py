@@ -1,17 +1,20 @@
 """The runs of one study as tasks of a Ray cluster whose machines share the study's folder and the cache."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spineloss.cluster import ray_cluster
 from spineloss.data.cache import Cache
 from spineloss.study.claims import claimed
 from spineloss.study.jobs import Event, Job, jobs
 from spineloss.study.training_run import PATIENCE, Workshop
+
+LOOK = 0.5  # seconds from one look at the tasks to the next
 
 
 def train_on_ray(
@@ -23,7 +26,7 @@ def train_on_ray(
     cpus: int = 1,
     gpus: float = 0,
 ) -> Iterator[Event]:
-    """Train what is not done, each run as a task after those that it needs; yields the last event of each.
+    """Train what is not done, each run as a task after those that it needs; yields the events of all as they come.
 
     Nothing is kept in Ray: a task that is lost with its machine is tried again, and goes on from the checkpoint in
     the run's folder.
@@ -37,39 +40,45 @@ def train_on_ray(
         cpus: of a task, and the threads that it trains with.
         gpus: of a task.
     """
-    # Ray's memory monitor kills tasks while there is memory left; a run that lacks memory says so itself.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    import ray
+    with ray_cluster(address) as ray:
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    began = not ray.is_initialized()
-    if began:
-        ray.init(address=address or "local", log_to_driver=False, configure_logging=False)
-    progress(f"Training on {len(ray.nodes())} machine(s) of Ray, {ray.cluster_resources().get('CPU', 0):.0f} CPUs")
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(_train)
-    numbers = {job: number for number, job in enumerate(jobs(workshop.study))}
-    folder = workshop.folder.resolve()
-    try:
+        processors = ray.cluster_resources().get("CPU", 0)
+        progress(f"Training on {len(ray.nodes())} machine(s) of Ray, {processors:.0f} CPUs")
+        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        told = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": beside})
+        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=-1)(_train)
+        numbers = {job: number for number, job in enumerate(jobs(workshop.study))}
+        folder = workshop.folder.resolve()
         for round_ in workshop.rounds(workshop.study, workshop.folder):
             tasks: dict[Job, Any] = {}
             for job in round_:
                 needed = [task for other, task in tasks.items() if job.needs(other)]
-                tasks[job] = remote.remote(folder, cache, workshop.session, numbers[job], cpus, *needed)
+                tasks[job] = remote.remote(folder, cache, workshop.session, numbers[job], cpus, told, *needed)
             left = list(tasks.values())
             while left:
-                (ready,), left = ray.wait(left, num_returns=1)
-                yield from ray.get(ready)
-    finally:
-        if began:
-            ray.shutdown()
+                ready, left = ray.wait(left, num_returns=1, timeout=LOOK)
+                yield from told.get_nowait_batch(told.qsize())
+                ray.get(ready)
+            yield from told.get_nowait_batch(told.qsize())
 
 
-def _train(folder: Path, cache: Cache | None, session: str, number: int, threads: int, *_: object) -> list[Event]:
-    """Train one job, once nobody else does; its last event, and none where it was done before."""
+def _train(
+    folder: Path, cache: Cache | None, session: str, number: int, threads: int, told: Any, *_: object
+) -> None:
+    """Train one job, once nobody else does, and tell of each of its epochs; of none where it was done before."""
+    from ray.exceptions import RayError
+
     torch.set_num_threads(threads)
     workshop = Workshop.opened(folder, lambda line: None, cache, session)
     job = list(jobs(workshop.study))[number]
     while True:
         with claimed(workshop.run_of(job).folder) as mine:
             if mine:
-                return list(workshop.train(job))[-1:]
+                for event in workshop.train(job):
+                    # What is told is for the view alone: a training does not end with who looks on.
+                    with suppress(RayError):
+                        told.put(event)
+                return
         time.sleep(PATIENCE)

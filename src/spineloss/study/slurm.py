@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from spineloss.cluster import slurm_executor
 from spineloss.data.cache import Cache
 from spineloss.study.engine import write_tables
 from spineloss.study.jobs import Rounds
@@ -63,13 +64,10 @@ def submit(
     Returns:
         submitit's jobs, one per worker.
     """
-    from submitit import AutoExecutor
-
     folder = workshop.folder.resolve()
-    executor = AutoExecutor(folder=folder / "slurm", cluster=cluster)
-    settings: dict[str, Any] = {"name": "spineloss", "timeout_min": round(60 * hours), "cpus_per_task": cpus}
-    settings |= {"slurm_partition": partition} if partition else {}
-    executor.update_parameters(**settings, gpus_per_node=gpus, slurm_array_parallelism=workers)
+    executor = slurm_executor(
+        folder / "slurm", at_once=workers, hours=hours, cpus=cpus, gpus=gpus, partition=partition, cluster=cluster
+    )
     worker = Worker(folder, cache, workshop.session, workshop.rounds, cpus)
     with executor.batch():
         submitted = [executor.submit(worker) for _ in range(workers)]
