@@ -132,6 +132,11 @@ def test_best_is_marked_in_each_format(study):
     assert "*0.10*" in table_text(rows, "text")
 
 
+def test_a_method_alone_is_not_the_best(study):
+    make_run(study, "alone", 0, {1: {"a": 0.9}})
+    assert "**" not in table_text(summarise(read_records(study)), "markdown")
+
+
 def test_unfinished_runs_are_left_out_and_missing_folds_marked(study):
     make_run(study, "dice", 0, {1: {"a": 0.9}})
     make_run(study, "dice", 1, {1: {"b": 0.1}}, status="failed")

@@ -185,10 +185,12 @@ def _fewer(rows: Sequence[Summary], folds: int, runs: int) -> str:
 
 
 def best_rows(rows: Sequence[Summary]) -> list[Summary]:
-    """The rows of one metric that hold the best mean.
+    """The rows of one metric that hold the best mean; none where there is nothing to compare with.
 
     Means that leave out missed structures, or are of fewer trainings than others, are not compared.
     """
+    if len(rows) < 2:
+        return []
     most = max(row.runs for row in rows)
     compared = [row for row in rows if row.runs == most and not row.missed and not math.isnan(row.mean)]
     choose = max if METRICS[rows[0].metric].higher_is_better else min
