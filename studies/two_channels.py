@@ -1,6 +1,6 @@
 """Makes a data set of two channels: forty hippocampi, and beside each image its edges.
 
-.venv/bin/python studies/two_channels.py ../shared/data/hippocampus build/two-channels
+.venv/bin/python studies/two_channels.py ../shared/data/hippocampus build/two-channels-data
 """
 
 import json
