@@ -25,7 +25,7 @@ FLOORS = [
 # The order inside a room, each module below the ones after it.
 INSIDE = {
     "cli": [
-        {"doctor", "stopping", "terminal", "status_view"},
+        {"cluster_options", "doctor", "stopping", "terminal", "status_view"},
         {"data_commands", "loss_commands", "nnunet_commands", "results_commands", "search_commands"},
         {"study_commands"},
         {"application"},

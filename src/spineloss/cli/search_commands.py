@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
+from spineloss.cli.cluster_options import Address, Cpus, Gpus, Partition
 from spineloss.cli.stopping import Stopped
 from spineloss.cli.terminal import console, say
 from spineloss.errors import UserError
@@ -16,13 +17,7 @@ app = typer.Typer()
 Kind = Annotated[
     Literal["here", "ray", "slurm"], typer.Option(help="This machine, a Ray cluster, or array jobs of SLURM.")
 ]
-Address = Annotated[
-    str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
-]
-Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each of a cluster's tasks.")]
-Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each of a cluster's tasks.")]
 Hours = Annotated[float, typer.Option(min=0.1, help="That SLURM gives to a task.")]
-Partition = Annotated[str | None, typer.Option(help="Of SLURM.")]
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.live import Live
 
+from spineloss.cli.cluster_options import Address, Cpus, Gpus, Partition
 from spineloss.cli.results_commands import print_table
 from spineloss.cli.status_view import run_table, view
 from spineloss.cli.stopping import Stopped
@@ -30,11 +31,6 @@ Workers = Annotated[
     int, typer.Option(min=1, help="Processes that train at once, each with its share of threads and GPUs.")
 ]
 Kind = Annotated[Literal["here", "ray"], typer.Option(help="This machine, or a Ray cluster.")]
-Address = Annotated[
-    str | None, typer.Option(help="Of a running Ray cluster, or auto; one of this machine alone if not given.")
-]
-Cpus = Annotated[int, typer.Option(min=1, help="CPUs of each task or job, and the threads that it trains with.")]
-Gpus = Annotated[float, typer.Option(min=0, help="GPUs of each of Ray's tasks.")]
 Points = Annotated[
     float, typer.Option(min=0, help="Points of Dice by which a method has to be better to stay in a race.")
 ]
@@ -193,7 +189,7 @@ def submit(
     hours: Annotated[float, typer.Option(min=0.1, help="That a job may take before it is queued again.")] = 24,
     cpus: Cpus = 4,
     gpus: Annotated[int, typer.Option(min=0, max=1, help="GPUs of each job.")] = 0,
-    partition: Annotated[str | None, typer.Option(help="Of SLURM.")] = None,
+    partition: Partition = None,
     cluster: Annotated[
         Literal["slurm", "local"] | None, typer.Option(help="SLURM, or processes of this machine.")
     ] = None,
