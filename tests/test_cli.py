@@ -1,4 +1,5 @@
 import csv
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -46,6 +47,15 @@ def test_the_command_runs_as_a_program(tmp_path):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=300)
     assert done.returncode == 1
     assert done.stderr.startswith("spineloss: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_in_one_line_and_the_handlers_are_put_back(spineloss, monkeypatch, number, code):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("spineloss.cli._run", lambda: signal.raise_signal(number))
+    done = spineloss("doctor")
+    assert done.returncode == code and done.stderr == f"spineloss: stopped by {number.name}\n"
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
 def every_command(group=app, words=()):

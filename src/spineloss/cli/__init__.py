@@ -2,7 +2,7 @@
 
 import sys
 
-from spineloss.cli.stopping import Stopped, stop_on_signals
+from spineloss.cli.stopping import Stopped, stopped_by_signals
 from spineloss.errors import UserError
 from spineloss.extras import missing_extra
 
@@ -11,16 +11,9 @@ FAILED = 1
 
 def main() -> None:
     """Run the command line; bad input or a missing extra ends in one sentence on stderr and exit code 1."""
-    stop_on_signals()
     try:
-        if sys.argv[1:] == ["doctor"]:  # it runs where typer is not installed
-            from spineloss.cli.doctor import examine
-
-            print("\n".join(examine()))
-            return
-        from spineloss.cli.application import app
-
-        app()
+        with stopped_by_signals():
+            _run()
     except Stopped as stop:
         print(f"spineloss: {stop}", file=sys.stderr)
         sys.exit(stop.code)
@@ -30,6 +23,17 @@ def main() -> None:
         if (sentence := missing_extra(error)) is None:
             raise
         _fail(sentence)
+
+
+def _run() -> None:
+    if sys.argv[1:] == ["doctor"]:  # it runs where typer is not installed
+        from spineloss.cli.doctor import examine
+
+        print("\n".join(examine()))
+        return
+    from spineloss.cli.application import app
+
+    app()
 
 
 def _fail(sentence: object) -> None:

@@ -1,6 +1,8 @@
 """How a command ends when it is told to stop: in one line, and with the exit code of the signal."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -13,11 +15,16 @@ class Stopped(BaseException):
         self.code = 128 + number
 
 
-def stop_on_signals() -> None:
-    """Raise `Stopped` where Python would raise `KeyboardInterrupt`, or would end at once."""
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Within it, `Stopped` is raised where Python would raise `KeyboardInterrupt`, or would end at once."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:  # a program that calls the command line keeps its own
+        for number, handler in before.items():
+            signal.signal(number, handler)
