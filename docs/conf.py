@@ -40,6 +40,7 @@ nb_output_stderr = "remove"
 nb_render_markdown_format = "gfm"  # tables in outputs
 
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as written, not the address of a function
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"

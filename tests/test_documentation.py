@@ -29,3 +29,12 @@ def test_the_python_of_a_page_runs(name):
     text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL))
     exec(compile(code, name, "exec"), {"__name__": "page"})
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "docs" in page.parts], ids=lambda page: page.stem)
+def test_code_fits_the_column_of_the_site(page):
+    inside = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            inside = not inside
+        assert not inside or line.startswith(":alt:") or len(line) <= 92, line

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from itertools import pairwise
 from typing import Any
 
 from docutils.nodes import Element
@@ -12,6 +13,7 @@ from sphinx.util.inspect import stringify_signature
 
 CODE = re.compile(r"(`[^`]+`)")
 SPECIAL = re.compile(r"([*|])|(?<=\w)(_)(?!\w)")
+NAMED = re.compile(r"([\w, ]+?)(?: {2,}|: +)(\S.*)")
 
 
 def as_text(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
@@ -24,6 +26,17 @@ def as_text(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: 
             lines[number] = "".join(
                 f"`{part}`" if part[:1] == "`" else SPECIAL.sub(r"\\\g<0>", part) for part in parts
             )
+    _keep_lines(lines)
+
+
+def _keep_lines(lines: list[str]) -> None:
+    """A paragraph of which each line begins with a name, such as a formula for each variant, stays lines."""
+    edges = [-1, *(number for number, line in enumerate(lines) if not line.strip()), len(lines)]
+    for before, end in reversed([*pairwise(edges)]):
+        whole = "\n".join(lines[before + 1 : end])
+        named = [NAMED.match(line) for line in re.sub(r"\n {2,}", " ", whole).splitlines()]
+        if len(named) > 1 and all(named):
+            lines[before + 1 : end] = [f"| **{one[1]}** {' '.join(one[2].split())}" for one in named if one]
 
 
 def as_called(

@@ -6,6 +6,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 ROOT = Path(__file__).parents[2]
+WITHDRAWN = "\n> Withdrawn:"
 FOLDERS = {"benchmarks": ROOT / "benchmarks" / "results", "studies": ROOT / "studies" / "results"}
 # A link to such a result, from wherever the page stands in the repository.
 FOLDER = re.compile(r"\]\((?:\.\./)*(?:benchmarks|studies)/results/?\)")
@@ -15,25 +16,16 @@ LINK = re.compile(r"\]\((?:\.\./)*(benchmarks|studies)/results/([\w-]+)\.md")
 def write(folder: Path) -> None:
     """A page for each result, and one that lists them."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [
-        "# Measurements",
-        "",
-        "Each page says the command that makes it again. Studies marked as withdrawn are kept for the record.",
-        "",
-    ]
+    lines = ["# Measurements", "", "Each page says the command that makes it again.", ""]
+    groups: dict[str, list[str]] = {}
     for kind, source in FOLDERS.items():
-        names = sorted(path.stem for path in source.glob("*.md"))
-        for name in names:
-            text = (source / f"{name}.md").read_text(encoding="utf-8")
-            (folder / f"{kind}-{name}.md").write_text(text, encoding="utf-8")
-        lines += [
-            "```{toctree}",
-            ":maxdepth: 1",
-            f":caption: {kind.capitalize()}",
-            *(f"{kind}-{name}" for name in names),
-            "```",
-            "",
-        ]
+        for result in sorted(source.glob("*.md")):
+            text = result.read_text(encoding="utf-8")
+            (folder / f"{kind}-{result.name}").write_text(text, encoding="utf-8")
+            group = f"{kind.capitalize()} withdrawn, for the record" if WITHDRAWN in text else kind.capitalize()
+            groups.setdefault(group, []).append(f"{kind}-{result.stem}")
+    for group in sorted(groups):
+        lines += ["```{toctree}", ":maxdepth: 1", f":caption: {group}", *groups[group], "```", ""]
     (folder / "measurements.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -20,7 +20,7 @@ def distance_map(mask: np.ndarray, spacing: Sequence[float] | None = None) -> np
         spacing: of each axis, mm; 1 voxel by default.
 
     Returns:
-        (*spatial) float32. Of an empty mask, from which no distance is defined: zeros.
+        (*spatial) float32; zeros of an empty mask, from which no distance is defined.
 
     >>> distance_map(np.array([[True, False, False]]), (1.0, 2.0)).tolist()
     [[0.0, 2.0, 4.0]]
@@ -38,8 +38,8 @@ def signed_distance_map(mask: np.ndarray, spacing: Sequence[float] | None = None
         spacing: of each axis, mm; 1 voxel by default.
 
     Returns:
-        (*spatial) float32: positive outside, negative inside. Of an empty or a full mask, which has no
-        boundary: zeros.
+        (*spatial) float32, positive outside, negative inside; zeros of an empty or a full mask, which has no
+        boundary.
 
     References:
         Kervadec et al., Boundary loss for highly unbalanced segmentation, Medical Image Analysis 67, 2021.

@@ -233,7 +233,7 @@ class AsymmetricFocal(VoxelLoss):
 
     sigmoid: L = -1/M sum(delta Y log P + (1 - delta) (1 - Y) P^gamma log(1 - P))
     softmax: a voxel with label 0 costs -(1 - delta) (1 - P)^gamma log P, any other -delta log P, P being that of
-    its label
+        its label
 
     References:
         Yeung et al., Unified focal loss: generalising Dice and cross entropy-based losses to handle class
