@@ -40,10 +40,11 @@ test-integrations:
 docs: setup
 	.venv/bin/sphinx-build --quiet --fail-on-warning --keep-going docs build/site
 
-# Mutated volumes, studies, texts, caches and kernel calls: a result or one sentence. MINUTES=120 for a night.
+# Mutated volumes, studies, texts, caches and kernel calls: a result or one sentence. MINUTES=120 for a night,
+# INPUTS=1700 for so many of each of the six subjects.
 MINUTES ?= 2
 fuzz: setup
-	.venv/bin/python tests/fuzz/campaign.py --minutes $(MINUTES)
+	.venv/bin/python tests/fuzz/campaign.py $(if $(INPUTS),--inputs $(INPUTS),--minutes $(MINUTES))
 
 # The finished page that the documentation shows, and its picture. The page names no folder of the machine that made it.
 EXAMPLE := build/example/lumbar-phantom
