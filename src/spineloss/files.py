@@ -34,6 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], None], remedy: str = EL
     temporary = path.with_name(f".{platform.node()}+{os.getpid()}+{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # where nothing can be written Python tells it: ITK would print lines of its own
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:

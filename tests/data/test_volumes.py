@@ -5,8 +5,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
 
 from spineloss.data import volumes
+from spineloss.data.nifti import to_bytes
 from spineloss.errors import UserError
 
 SUFFIXES = (".mha", ".mhd", ".nii", ".nii.gz", ".nrrd")
@@ -310,3 +312,15 @@ def test_itk_is_silent_while_reading_and_as_loud_as_before_afterwards(tmp_path, 
     volumes.read(save(tmp_path / "v.mha"))
     assert sitk.ProcessObject.GetGlobalWarningDisplay()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_volume_in_memory_is_the_file_that_itk_writes(tmp_path):
+    image = sitk.GetImageFromArray(np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    image.SetSpacing((0.5, 0.75, 4.0))
+    image.SetOrigin((-7.0, 11.0, 3.0))
+    image.SetDirection(Rotation.from_euler("xyz", (5, -20, 40), degrees=True).as_matrix().ravel().tolist())
+    sitk.WriteImage(image, str(tmp_path / "itk.nii"))
+    theirs, ours = nibabel.load(tmp_path / "itk.nii"), nibabel.Nifti1Image.from_bytes(to_bytes(image))
+    assert np.array_equal(ours.get_fdata(), theirs.get_fdata())
+    assert np.allclose(ours.affine, theirs.affine, atol=1e-5)
+    assert ours.header.get_xyzt_units()[0] == "mm"

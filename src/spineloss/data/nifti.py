@@ -225,6 +225,16 @@ def place(image: sitk.Image, affine: np.ndarray) -> sitk.Image:
     return image
 
 
+def to_bytes(image: sitk.Image) -> bytes:
+    """A volume as the content of a `.nii` file, made in memory: ITK writes into files alone."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    volume = nibabel.Nifti1Image(sitk.GetArrayViewFromImage(image).transpose(2, 1, 0), TO_LPS @ affine)
+    volume.header.set_xyzt_units("mm")
+    return volume.to_bytes()
+
+
 def write_like(array: np.ndarray, header: Header, target: Path) -> None:
     """Write a (Z, Y, X) label map under another file's header: the same forms, codes and units.
 

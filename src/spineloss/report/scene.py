@@ -2,12 +2,11 @@
 
 import base64
 import gzip
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from spineloss.data import nifti
 from spineloss.kernels.distance_transform import distance_map
 from spineloss.metrics import border
 from spineloss.report.gallery import Gallery, Scan
@@ -53,8 +52,5 @@ def centre(scan: Scan) -> list[float]:
 def _nifti(array: np.ndarray, scan: Scan) -> str:
     volume = sitk.GetImageFromArray(array)
     volume.CopyInformation(scan.image)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "volume.nii"
-        sitk.WriteImage(volume, str(path))
-        # Without a time stamp: the same study makes the same page.
-        return base64.b64encode(gzip.compress(path.read_bytes(), 6, mtime=0)).decode()
+    # Without a time stamp: the same study makes the same page.
+    return base64.b64encode(gzip.compress(nifti.to_bytes(volume), 6, mtime=0)).decode()
