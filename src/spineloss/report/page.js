@@ -99,6 +99,15 @@
     method.addEventListener("change", show);
     layer.addEventListener("change", show);
     await show();
+    canvas.addEventListener("keydown", event => {
+      const turn = { ArrowLeft: [-5, 0], ArrowRight: [5, 0], ArrowUp: [0, 5], ArrowDown: [0, -5] }[event.key];
+      const step = { PageUp: 1, PageDown: -1 }[event.key];
+      if (!turn && !step) return;
+      event.preventDefault();
+      const { renderAzimuth, renderElevation } = viewer.scene;
+      if (turn) viewer.setRenderAzimuthElevation(renderAzimuth + turn[0], renderElevation + turn[1]);
+      else viewer.moveCrosshairInVox(step, step, step);
+    });
     canvas.dataset.ready = "yes";
   }
 
@@ -108,3 +117,13 @@
     open().catch(error => { note.textContent = `The 3D view needs a browser of 2023 or newer with WebGL2 (${error.message}).`; });
   }, { rootMargin: "200px" }).observe(canvas);
 })();
+
+// Paper shows what is folded, too.
+for (const [event, open] of [["beforeprint", true], ["afterprint", false]]) {
+  window.addEventListener(event, () => {
+    for (const part of document.querySelectorAll(open ? "details:not([open])" : "details[data-printed]")) {
+      part.open = open;
+      part.toggleAttribute("data-printed", open);
+    }
+  });
+}
