@@ -112,6 +112,32 @@ def lovasz_hinge(logits, target):
     return _lovasz((1 - logits * (2 * target - 1)).flatten(), target.flatten())
 
 
+def brier(logits, target):
+    p, y = both(logits, target)
+    return ((p - y) ** 2).mean()
+
+
+def l1(logits, target):
+    p, y = both(logits, target)
+    return (p - y).abs().mean()
+
+
+def dice_top_k(logits, target):
+    p, y = both(logits, target)
+    dice = 1 - (2 * (p * y).sum(2) + 1e-5) / (p.sum(2) + y.sum(2) + 1e-5)
+    worst = costs(logits, target).flatten(1).topk(y.shape[2] // 10, 1, sorted=False).values
+    return 0.5 * dice.mean() + 0.5 * worst.mean()
+
+
+def calibration_error(logits, target, bins=20):
+    p, y = (volumes.flatten(0, 1) for volumes in both(logits, target))
+    number = (p.detach() * bins).long().clamp(max=bins - 1)
+    empty = p.new_zeros(len(p), bins)
+    counts = empty.scatter_add(1, number, torch.ones_like(p))
+    gaps = (empty.scatter_add(1, number, p) - empty.scatter_add(1, number, y)).abs() / counts.clamp(min=1)
+    return (gaps.sum(1) / (counts > 0).sum(1)).mean()
+
+
 # Ours by its text, and the formula. Dice++ with a power that is no square, so that it has a column of its own.
 FORMULAS = {
     "sensitivity_specificity": sensitivity_specificity,
@@ -125,4 +151,8 @@ FORMULAS = {
     "exponential_logarithmic": exponential_logarithmic,
     "top_k(over=batch)": top_k,
     "lovasz(over=batch)": lovasz,
+    "brier": brier,
+    "l1": l1,
+    "dice_top_k": dice_top_k,
+    "calibration_error": calibration_error,
 }

@@ -17,6 +17,7 @@ from torch.nn import functional
 from formulas import FORMULAS, lovasz_hinge
 from machine import BUSY, command, describe, extra_memory, interleaved, keep_freed_memory, ratio, timing, write
 from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.kernels.target_maps import target_map
 from spineloss.losses import Loss
 from spineloss.text import parse
 
@@ -50,6 +51,28 @@ def plain_hausdorff(logits, target):
 
 def plain_boundary(logits, target):
     return (logits.sigmoid() * signed_distance_maps(target)).mean()
+
+
+def plain_generalised_surface(logits, target):
+    distances = signed_distance_maps(target)
+    missed = ((distances * (1 - logits.sigmoid() - target)) ** 2).sum((2, 3, 4))
+    return (1 - missed / (distances**2).sum((2, 3, 4))).mean()
+
+
+def plain_skeleton_recall(logits, target):
+    tubes = target_map("skeleton", target)
+    return (1 - (logits.sigmoid() * tubes).sum((2, 3, 4)) / tubes.sum((2, 3, 4))).mean()
+
+
+def plain_signed_distance(logits, target):
+    true, found = target_map("normalised", target), 1 - 2 * logits.sigmoid()
+    product = true * found
+    return ((found - true).abs() + 1 / 3 - product / (product + true**2 + found**2)).mean()
+
+
+def plain_dice_signed_distance(logits, target):
+    found = 1 - 2 * logits.sigmoid()
+    return dice(-1500 * found, target) + 10 * plain_signed_distance(logits, target)
 
 
 def plain_squared(logits, target):
@@ -89,6 +112,7 @@ class OfProbabilities(nn.Module):
         return self.loss(logits.sigmoid(), target)
 
 
+RANKED = ("top_k(over=batch)", "lovasz(over=batch)", "dice_top_k")
 OF_MONAI = {"unified_focal": OfProbabilities(monai.AsymmetricUnifiedFocalLoss(delta=0.6))}
 dice = partial(plain_index, a=0.5, b=0.5)
 CONTESTS = [
@@ -110,9 +134,13 @@ CONTESTS = [
     Contest("squared_dice", monai.DiceLoss(sigmoid=True, squared_pred=True), plain_squared),
     Contest("generalised_dice", monai.GeneralizedDiceLoss(sigmoid=True), dice),
     Contest("matthews", monai.MCCLoss(sigmoid=True), plain_matthews),
-    *(Contest(text, OF_MONAI.get(text), formula, "over" not in text) for text, formula in FORMULAS.items()),
+    *(Contest(text, OF_MONAI.get(text), formula, text not in RANKED) for text, formula in FORMULAS.items()),
     Contest("lovasz_hinge(over=batch)", None, lovasz_hinge, one_pass=False),
     Contest("boundary(unit=voxel)", None, plain_boundary, one_pass=False),
+    Contest("generalised_surface", None, plain_generalised_surface, one_pass=False),
+    Contest("skeleton_recall", None, plain_skeleton_recall, one_pass=False),
+    Contest("signed_distance", None, plain_signed_distance, one_pass=False),
+    Contest("dice_signed_distance", None, plain_dice_signed_distance, one_pass=False),
     Contest("hausdorff(unit=voxel)", monai.HausdorffDTLoss(sigmoid=True), plain_hausdorff, one_pass=False),
 ]
 
@@ -145,7 +173,7 @@ def main() -> None:
     keep_freed_memory()
     logits, target = example()
     logits.requires_grad_()
-    maps = {"voxel": signed_distance_maps(target)}
+    maps = {name: target_map(name, target) for contest in CONTESTS for name in contest.ours.needs}
     floor = floor_seconds(logits.detach())
     steps = {contest.spec: steps_of(contest, logits, target, maps) for contest in CONTESTS}
     seconds = {c.spec: interleaved(steps[c.spec], ROUNDS) for c in CONTESTS}
