@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_command_runs_as_a_program(tmp_path):
-    command = [sys.executable, "-m", "spineloss.cli", "study", "run", "nowhere.yaml"]
+    command = [sys.executable, "-m", "spineloss.cli", "losses", "show", "nothing"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, timeout=300)
     assert done.returncode == 1
     assert done.stderr.startswith("spineloss: ") and done.stderr.count("\n") == 1
@@ -79,7 +79,7 @@ def test_every_command_has_help_with_an_example(spineloss, command):
 
 def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
     study = tmp_path / "study.yaml"
-    settings = {"data": "volumes", "methods": ["dice"], "grid": [16, 32, 32], "width": 2, "folds": 2, "epochs": 1}
+    settings = {"data": "volumes", "methods": ["dice"], "grid": [16, 16, 32], "width": 2, "folds": 2, "epochs": 1}
     study.write_text(yaml.safe_dump(settings | {"batch": 2}))
     assert "6 cases, 0 problems" in spineloss("data", "check", small_data).stdout
     done = spineloss("study", "run", study, "-o", tmp_path / "out")

@@ -20,7 +20,7 @@ from spineloss.study.settings import check, load
 from spineloss.study.status import read_status
 
 METHODS = ["dice", {"loss": "dice + focal", "name": "C", "weighting": "cov"}]
-SETTINGS = {"grid": [16, 32, 32], "width": 1, "folds": 2, "epochs": 1, "batch": 2, "methods": METHODS}
+SETTINGS = {"grid": [16, 16, 32], "width": 1, "folds": 2, "epochs": 1, "batch": 2, "methods": METHODS}
 
 
 def prepare(folder: Path) -> tuple[Path, str]:

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 
 from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
@@ -10,7 +13,7 @@ from spineloss.study.landscape import write_landscape
 from spineloss.study.settings import check
 
 SETTINGS = {
-    "grid": [16, 32, 32],
+    "grid": [16, 16, 32],
     "width": 2,
     "folds": 2,
     "epochs": 2,
@@ -26,9 +29,17 @@ def hostile():
 
 
 @pytest.fixture(scope="session")
-def reported(tmp_path_factory, hostile):
-    """A finished study with hostile names, its data and its report."""
-    folder = tmp_path_factory.mktemp("reported")
+def reported(tmp_path_factory, worker_id, hostile) -> Path:
+    """A finished study with hostile names, its data and its report: one for all processes of the tests."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "reported"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "report.html").is_file():
+            make_report(folder, hostile)
+    return folder
+
+
+def make_report(folder: Path, hostile: list[str]) -> None:
     data = write_small_data(folder / "lumbar")
     adaptive = {"name": "adaptive", "loss": "dice + boundary", "weighting": "rebalance"}
     methods = ["dice", adaptive, *({"name": name, "loss": "cross_entropy"} for name in hostile)]
@@ -37,4 +48,3 @@ def reported(tmp_path_factory, hostile):
     run = Run.of(folder / "study", "dice", 0).folder
     list(write_landscape(run, ["dice", "focal"], points=3, span=1.0, progress=lambda line: None))
     write_report(read_content(folder / "study"), folder / "report.html", folder / "figures")
-    return folder

@@ -23,6 +23,14 @@ def study(reported, tmp_path):
     return Path(shutil.copytree(reported / "study", tmp_path / "study"))
 
 
+def keep(study, wanted):
+    """Take out the runs, but those of methods and folds wanted."""
+    for path in study.glob("runs/*/*/run.json"):
+        run = read_json(path)
+        if run["fold"] not in wanted.get(run["method"], ()):
+            shutil.rmtree(path.parent)
+
+
 def test_hostile_names_are_text(reported):
     page = (reported / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
@@ -84,6 +92,7 @@ def test_the_table_is_the_studys_and_the_seeds_row_stands_beside(reported, hosti
 
 
 def test_without_the_volumes_the_page_says_so(reported, study, tmp_path):
+    keep(study, {"dice": (0,)})
     settings = (study / "study.yaml").read_text(encoding="utf-8")
     (study / "study.yaml").write_text(
         settings.replace(str(reported / "lumbar"), str(tmp_path / "gone")), encoding="utf-8"
@@ -118,14 +127,6 @@ def test_what_decides_is_checked(study):
         read_content(study, margins=[1, 2])
 
 
-def keep(study, wanted):
-    """Take out the runs, but those of methods and folds wanted."""
-    for path in study.glob("runs/*/*/run.json"):
-        run = read_json(path)
-        if run["fold"] not in wanted.get(run["method"], ()):
-            shutil.rmtree(path.parent)
-
-
 def test_a_study_partly_finished(study, tmp_path):
     keep(study, {"dice": (0, 1), "adaptive": (0,)})
     failed = Run.of(study, "adaptive", 1)
@@ -149,6 +150,7 @@ def test_a_study_of_one_method(study, tmp_path):
 
 
 def test_the_3d_view_shows_the_case_asked_for(study, tmp_path):
+    keep(study, {"dice": (0, 1)})
     content = read_content(study)
     with pytest.raises(UserError, match="has no case 'case-99'; it has case-0, case-1"):
         write_report(content, tmp_path / "report.html", case="case-99")

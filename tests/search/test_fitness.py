@@ -13,7 +13,7 @@ from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import Validation
 
 DICE = Text("formula", "complement(divide(multiply(2, mean(multiply(p, y))), add(mean(p), mean(y))))").formula()
-GRID = (16, 32, 32)
+GRID = (16, 16, 32)
 
 
 @pytest.fixture

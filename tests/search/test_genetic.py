@@ -20,8 +20,8 @@ from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.text import parse
 
-BUDGET = Budget((16, 32, 32), width=1, batch=2, epochs=1, seed=21)
-COMMAND = ["--grid", "16,32,32", "--width", "1", "--epochs", "1", "--processes", "1"]
+BUDGET = Budget((16, 16, 32), width=1, batch=2, epochs=1, seed=21)
+COMMAND = ["--grid", "16,16,32", "--width", "1", "--epochs", "1", "--processes", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_the_card_says_what_it_is_and_where_it_comes_from(searched):
     assert f"`{searched.winner['loss']}`" in card and searched.winner["text"] in card
     assert "volumes, 9 cases of 9 patients" in card and "not stated in the data" in card
     assert "4 to train on, 2 to score by, and 3 that the search never saw" in card
-    assert "width 1, grid [16, 32, 32], 1 epochs in batches of 2, learning rate 0.064" in card
+    assert "width 1, grid [16, 16, 32], 1 epochs in batches of 2, learning rate 0.064" in card
 
 
 def test_a_stopped_search_has_the_same_winner(searched, data, tmp_path):
@@ -112,7 +112,7 @@ def test_a_study_trains_winner_and_control_on_the_held_out_cases(searched, data,
     methods = [
         {"name": name, "loss": searched.winner[key]} for name, key in (("winner", "loss"), ("random", "control"))
     ]
-    settings = {"data": data, "held_out": searched.folder / "split.json", "grid": [16, 32, 32], "width": 1}
+    settings = {"data": data, "held_out": searched.folder / "split.json", "grid": [16, 16, 32], "width": 1}
     settings |= {"methods": methods, "epochs": 1, "folds": 2, "batch": 4}
     events = list(run_study(check(settings, "test"), tmp_path / "study", progress=print))
     held_out = set(json.loads((searched.folder / "split.json").read_text())["held_out"])

@@ -16,7 +16,7 @@ from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.text import parse
 
-BUDGET = Budget((16, 32, 32), width=1, batch=1, epochs=1, seed=21)
+BUDGET = Budget((16, 16, 32), width=1, batch=1, epochs=1, seed=21)
 SETTINGS = MetaSettings("cross_entropy", "dice", BUDGET)
 
 
@@ -81,7 +81,7 @@ def test_too_few_cases_are_told(small_data, tmp_path):
 def test_a_study_validates_on_the_held_out_cases_alone(small_data, tmp_path):
     MetaLoss().write(tmp_path / "meta.safetensors")
     (tmp_path / "split.json").write_text(json.dumps({"held_out": ["case-1", "case-4"]}))
-    settings = {"data": small_data, "held_out": tmp_path / "split.json", "grid": [16, 32, 32], "width": 1}
+    settings = {"data": small_data, "held_out": tmp_path / "split.json", "grid": [16, 16, 32], "width": 1}
     settings |= {"methods": [f"meta({tmp_path}/meta.safetensors)"], "epochs": 1, "folds": 2, "batch": 4}
     events = list(run_study(check(settings, "test"), tmp_path / "study", progress=lambda line: None))
     assert [{row["case"] for row in event.epoch.validation} for event in events] == [{"case-1", "case-4"}] * 2
@@ -89,7 +89,7 @@ def test_a_study_validates_on_the_held_out_cases_alone(small_data, tmp_path):
 
 
 def test_the_command_prints_the_dice_and_the_losss_text(small_data, tmp_path):
-    arguments = ["--minutes", "0.001", "--grid", "16,32,32", "--width", "1", "--batch", "1", "--epochs", "1"]
+    arguments = ["--minutes", "0.001", "--grid", "16,16,32", "--width", "1", "--batch", "1", "--epochs", "1"]
     done = CliRunner().invoke(app, ["meta", str(small_data), "-o", str(tmp_path / "out"), *arguments])
     assert done.exit_code == 0 and "network 0: validation Dice" in done.stdout
     assert f"meta({tmp_path / 'out' / 'meta.safetensors'})" in done.stdout

@@ -31,7 +31,7 @@ def place(tmp_path_factory):
                 (place / name / kind).mkdir(parents=True, exist_ok=True)
                 volume = sitk.DICOMOrient(sitk.GetImageFromArray(array), orientation)
                 sitk.WriteImage(volume, place / name / kind / f"{case}.mha")
-    settings = {"data": place / "volumes", "grid": [16, 32, 32], "width": 2, "epochs": 3, "folds": 2}
+    settings = {"data": place / "volumes", "grid": [16, 16, 32], "width": 2, "epochs": 3, "folds": 2}
     study = check(settings | {"validate_every": 1, "methods": ["dice", "cross_entropy"]}, "a test")
     list(run_study(study, place / "study", quiet, Cache(place / "cache")))
     score_elsewhere(place / "study", place / "other", place / "test", quiet, [7], Cache(place / "cache"))

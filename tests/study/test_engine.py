@@ -25,7 +25,7 @@ from spineloss.study.status import read_status, seconds_left
 
 SETTINGS = {
     "methods": ["dice", "0.8*dice + 0.2*boundary"],
-    "grid": [16, 32, 32],
+    "grid": [16, 16, 32],
     "width": 2,
     "folds": 2,
     "epochs": 3,

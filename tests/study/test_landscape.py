@@ -15,7 +15,7 @@ from spineloss.study.preparation import prepare_again
 from spineloss.study.settings import check
 from spineloss.text import parse
 
-SETTINGS = {"grid": [16, 32, 32], "width": 2, "folds": 2, "epochs": 1, "batch": 2, "validate_every": 1}
+SETTINGS = {"grid": [16, 16, 32], "width": 2, "folds": 2, "epochs": 1, "batch": 2, "validate_every": 1}
 
 
 @pytest.fixture(scope="module")

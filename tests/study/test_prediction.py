@@ -23,7 +23,7 @@ def study(tmp_path_factory):
     settings = {
         "data": data,
         "methods": ["dice"],
-        "grid": [16, 32, 32],
+        "grid": [16, 16, 32],
         "width": 4,
         "folds": 2,
         "epochs": 25,

@@ -22,7 +22,7 @@ from study.test_engine import measured
 
 METHOD = {"loss": "dice + boundary", "name": "B/COV", "weighting": "cov", "controls": True}
 SETTINGS = {
-    "grid": [16, 32, 32],
+    "grid": [16, 16, 32],
     "width": 2,
     "folds": 2,
     "epochs": 3,

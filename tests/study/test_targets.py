@@ -28,7 +28,7 @@ from spineloss.study.recipe import convention
 from spineloss.study.settings import check
 from spineloss.text import parse
 
-SETTINGS = {"grid": [16, 32, 32], "width": 2, "folds": 2, "batch": 2, "epochs": 1}
+SETTINGS = {"grid": [16, 16, 32], "width": 2, "folds": 2, "batch": 2, "epochs": 1}
 VALUES = np.array([0, 7, 1024])  # the labels of the ellipsoids
 METHODS = [
     "dice + cross_entropy",
@@ -148,7 +148,7 @@ def test_an_ignored_label_is_read_from_dataset_json_and_no_search_learns_from_it
     data = prepare_study(check(SETTINGS | {"data": tmp_path, "methods": ["dice"]}, "test"), lambda line: None)
     assert data.labelling.ignore == 2 and data.labelling.structures[0].labels == (1,)
     with pytest.raises(UserError, match="label 2"):
-        prepare_search(tmp_path, (16, 32, 32), 0, cache=None, progress=lambda line: None)
+        prepare_search(tmp_path, (16, 16, 32), 0, cache=None, progress=lambda line: None)
 
 
 def test_channels_are_predicted_in_the_order_that_they_were_trained_in(tmp_path):
