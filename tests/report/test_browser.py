@@ -93,6 +93,13 @@ def test_the_3d_view_draws_pixels_and_switches(page):
     assert (surface != mask).any()
     # A thin surface on a faint image, and nothing over it all.
     assert (surface.max(axis=-1) < 128).mean() > 0.5
+    page.locator("#scene").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    turned = pixels(page)
+    assert (turned != surface).any()
+    page.keyboard.press("PageUp")
+    assert (pixels(page) != turned).any()
     assert page.complaints == []
 
 
