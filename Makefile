@@ -8,10 +8,13 @@ DEMO := build/demo
 
 setup: .venv/.ready
 
+# Python compiles what is imported when it is first imported: compiling all that is installed takes two minutes.
+PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+
 .venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/kernels/c/*.[ch])
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[study,trackers,test,docs]'
+	$(PIP) torch
+	$(PIP) --editable '.[study,trackers,test,docs]'
 	touch $@
 
 # DATA=folder runs the same study on your own volumes.

@@ -4,19 +4,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 peers=build/peers
-pip() { "$peers/bin/pip" --quiet --disable-pip-version-check "$@" --constraint constraints.txt; }
+install() { "$peers/bin/pip" install --quiet --disable-pip-version-check --no-compile "$@" --constraint constraints.txt; }
 
 if [ "$peers/.ready" -ot constraints.txt ] || [ "$peers/.ready" -ot tests/integrations/run.sh ]; then
     "${PYTHON:-python3}" -m venv --clear "$peers"
     complete=yes
     # torch first: then nothing below pulls another build of it.
-    if ! pip install torch numpy safetensors pytest pyyaml rich simpleitk typer; then
+    if ! install torch numpy safetensors pytest pyyaml rich simpleitk typer; then
         echo "skipped: torch and pytest could not be installed into $peers (see above)"
         exit 0
     fi
     for peer in "monai pytorch-ignite==0.5.3" "lightning==2.6.6" "nnunetv2==2.8.1"; do
         # shellcheck disable=SC2086 # several packages
-        pip install $peer || { echo "$peer could not be installed (see above): its tests skip"; complete=no; }
+        install $peer || { echo "$peer could not be installed (see above): its tests skip"; complete=no; }
     done
     # nnU-Net searches a trainer in all of its modules, and its Primus trainers need a torchvision that fits torch.
     # The CPU builds of both are not on one index: where torchvision does not import, both go.
