@@ -122,6 +122,18 @@ def test_a_slice_cut_short_is_refused(tmp_path):
         volumes.read(folder)
 
 
+def test_an_element_that_claims_more_than_the_file_has_is_refused(tmp_path):
+    path = tmp_path / "a.dcm"
+    write_enhanced(path, ARRAY, range(8))
+    whole = path.read_bytes()
+    private = b"\x01\x70\x10\x10UN\0\0"  # behind the pixels
+    path.write_bytes(whole + private + (4).to_bytes(4, "little") + b"abcd")
+    assert np.array_equal(volumes.array_of(volumes.read(path)), ARRAY)
+    path.write_bytes(whole + private + (1 << 30).to_bytes(4, "little") + b"abcd")
+    with pytest.raises(UserError, match="element 70011010 claims 1073741824 bytes, more than the file has"):
+        volumes.read(path)
+
+
 def test_what_itk_writes_as_one_file_is_read_alike(tmp_path):
     image = sitk.GetImageFromArray(ARRAY.astype(np.uint16))
     image.SetSpacing((0.9, 0.8, 4.0))
