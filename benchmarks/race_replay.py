@@ -73,7 +73,9 @@ def races(
     for margin in MARGINS:
         for order in range(ORDERS):
             drawn = generator("replay", order).permutation(len(places)) if order else range(len(places))
-            course = Course(tuple(methods), tuple(places[index] for index in drawn), Rules(margin=margin / 100))
+            # As in a race, every fold is met before any is met again: its rate is chosen, and paid for, then.
+            met = sorted((places[index] for index in drawn), key=lambda place: place[0])
+            course = Course(tuple(methods), tuple(met), Rules(margin=margin / 100))
             while not course.is_over:
                 course = course.next(folder)
             cost, winner = race_cost(course, folder), course.looks[-1].leader
