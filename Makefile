@@ -33,7 +33,7 @@ endif
 test: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --durations=10
+	.venv/bin/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=10
 
 # The losses inside nnU-Net, MONAI and Lightning, in an environment of their own.
 test-integrations:
