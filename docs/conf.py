@@ -1,5 +1,6 @@
 """The site: `make docs` builds it into build/site, from these pages, docstrings and commands."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,9 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.strikethrough"]
 nb_execution_mode = "force"
-nb_execution_timeout = 600
+nb_execution_timeout = 1800  # seconds a cell, beside other work
+# The notebook's networks are fastest on one thread, and its study does not fight with what runs beside the build.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 nb_render_markdown_format = "gfm"  # tables in outputs
