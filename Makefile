@@ -8,7 +8,7 @@ DEMO := build/demo
 
 setup: .venv/.ready
 
-# Python compiles what is imported when it is first imported: compiling all that is installed takes two minutes.
+# Python compiles what is imported when it is first imported: compiling all that is installed takes a minute.
 PIP := .venv/bin/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 
 .venv/.ready: pyproject.toml constraints.txt $(wildcard src/spineloss/kernels/c/*.[ch])

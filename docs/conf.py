@@ -36,11 +36,11 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.strikethrough"]
 nb_execution_mode = "force"
 nb_execution_timeout = 1800  # seconds a cell, beside other work
-# The notebook's networks are fastest on one thread, and its study does not fight with what runs beside the build.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"
 nb_render_markdown_format = "gfm"  # tables in outputs
+# The notebook's networks are fastest on one thread, and its study does not fight with what runs beside the build.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True  # as written, not the address of a function

@@ -35,9 +35,9 @@ REPEATS = {
     "TriggerTime": "heart phases",
 }
 UNEVEN = 0.01  # of the distance between slices, beside 0.01 mm for rounded positions
+TILT = 0.01  # mm sideways per mm along the normal; about half a degree
 UNDEFINED = 0xFFFFFFFF  # the length of an element that ends where its delimiter says
 DEFERRED = 1024  # bytes; values that are longer are passed over, not read
-TILT = 0.01  # mm sideways per mm along the normal; about half a degree
 
 
 @dataclass(frozen=True)
