@@ -2,14 +2,16 @@
 
 .venv/bin/python studies/engines_agree.py STUDY_FILE FOLDER [SEED]
 
-`here` is one process; `workers` two, killed with -9 and started again; `ray` a cluster of two machines, of which
-one is killed; `slurm` two jobs of submitit's local executor. Each trains with one thread: other numbers of threads
-can give other last digits.
+`here` is one process; `workers` eight on one folder, each killed with -9 and started again; `ray` a cluster of two
+machines, of which one is killed; `slurm` two jobs of submitit's local executor. Each trains with one thread: other
+numbers of threads can give other last digits.
 """
 
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,6 +24,8 @@ os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112 - Ray's own sp
 from spineloss.study.engine import Engine, prepare_folder, run_study
 from spineloss.study.settings import load
 from spineloss.study.slurm import submit
+
+WORKERS = 8
 
 
 def here(file: str, folder: Path) -> None:
@@ -60,17 +64,25 @@ def on_slurm(file: str, folder: Path) -> None:
 
 
 def with_workers(file: str, folder: Path, draws: random.Random) -> None:
-    """Two workers, killed twice."""
-    import signal
-    import subprocess
+    """Workers that know nothing of each other, each killed at a random moment and started again."""
+    prepare_folder(load(file), folder, print)
+    command = [sys.executable, "-m", "spineloss.cli", "study", "run", file, "-o", str(folder)]
 
-    command = [sys.executable, "-m", "spineloss.cli", "study", "run", file, "-o", str(folder), "--workers", "2"]
-    for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(draws.uniform(15, 30))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    workers = [start() for _ in range(WORKERS)]
+    killed = 0
+    for number in draws.sample(range(WORKERS), WORKERS):
+        time.sleep(draws.uniform(2, 12))
+        if workers[number].poll() is None:
+            os.killpg(workers[number].pid, signal.SIGKILL)
+            workers[number].wait()
+            workers[number] = start()
+            killed += 1
+    print(f"{killed} of {WORKERS} workers killed as they trained", flush=True)
+    if any(worker.wait() for worker in workers):
+        sys.exit("a worker failed")
 
 
 def main() -> None:
