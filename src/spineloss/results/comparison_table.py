@@ -150,7 +150,10 @@ def convergence_table(convergence: Convergence) -> TextTable:
     ]
     swapped, pairs = convergence.swapped
     notes = [f"Of {pairs} pairs of methods, {swapped} changed their order over the last third"] if pairs else []
-    notes += [f"{leader} and {other} were still changing places" for leader, other in convergence.crossing]
+    notes += [
+        f"By their slopes {leader} and {other} change places in the last third or within another one"
+        for leader, other in convergence.crossing
+    ]
     title = f"{metric.title} over the last third of {convergence.epochs} epochs: had training converged?"
     return TextTable(title, head, lines, notes)
 

@@ -54,7 +54,7 @@ def convergence_words(convergence: Convergence | None) -> str:
         )
     if convergence.crossing:
         leader, others = convergence.crossing[0][0], [other for _, other in convergence.crossing]
-        parts.append(f"the order of {leader} and {_some(others, len(trends))} was still changing")
+        parts.append(f"the order of {leader} and {_some(others, len(trends))} may still change")
     if unclear := convergence.methods("unclear", "unknown"):
         parts.append(f"whether {_some(unclear, len(trends))} had converged is unclear")
     return "; ".join(parts)
