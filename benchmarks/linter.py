@@ -17,7 +17,7 @@ from spineloss.text import parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "linter.md"
 BEGIN = "<!-- From here on written by benchmarks/linter.py -->\n"
-MARKS = {Outcome.PASS: "✓", Outcome.NOTE: "note", Outcome.FAIL: "**fail**", Outcome.SKIPPED: "–"}
+MARKS = {Outcome.PASS: "✓", Outcome.NOTE: "○", Outcome.FAIL: "**✗**", Outcome.SKIPPED: "–"}
 
 OURS = [*LOSSES, "dice(over=batch)", "0.8*dice + 0.2*boundary", "0.7*dice + 0.3*hausdorff"]
 # Those of independent channels; their Hausdorff losses leave out the first channel unless told.
@@ -77,11 +77,16 @@ def sections(found: dict[str, list[Finding]]) -> Iterator[str]:
         for finding in findings:
             if finding.outcome is Outcome.FAIL:
                 shape = str(tuple(finding.given.logits.shape))
-                yield from row(short(spec), finding.check.name, finding.detail.replace("|", r"\|"), shape)
+                yield from row(short(spec), finding.check.name, seen(finding.detail), shape)
 
 
 def row(*cells: str) -> Iterator[str]:
     yield f"| {' | '.join(cells)} |"
+
+
+def seen(detail: str) -> str:
+    """Of what PyTorch raises the first sentence: the second is advice to who wrote the loss."""
+    return detail.split(". ")[0].replace("|", r"\|")
 
 
 def short(spec: str) -> str:
