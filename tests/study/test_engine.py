@@ -19,6 +19,7 @@ from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
 from spineloss.results.run_folder import Run, folder_name
 from spineloss.results.trained_on import hardware_in_words
+from spineloss.study import engine
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
 from spineloss.study.status import read_status, seconds_left
@@ -204,6 +205,17 @@ def test_killed_and_resumed_is_the_same(finished, small_data, tmp_path):
 
 def measured_runs(folder):
     return sum(row.status == "done" for row in read_status(folder))
+
+
+@pytest.mark.parametrize(("apart", "written"), [(0, 3), (1e12, 2)])
+def test_tables_of_an_unfinished_study_are_not_written_all_the_time(
+    small_data, tmp_path, monkeypatch, apart, written
+):
+    calls = []
+    monkeypatch.setattr(engine, "APART", apart)
+    monkeypatch.setattr(engine, "write_tables", calls.append)
+    run(small_data, tmp_path, methods=["dice"], epochs=1, validate_every=1)
+    assert len(calls) == written
 
 
 def test_methods_share_weights_folds_and_batches(small_data, tmp_path):

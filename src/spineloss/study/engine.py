@@ -1,5 +1,7 @@
 """Runs a study on this machine: prepares the data, trains what is not done yet, records what came out."""
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from spineloss.study.settings import Study, load
 from spineloss.study.training_run import Workshop
 from spineloss.study.workers import train_with_workers
 from spineloss.study.yaml_text import yaml_text
+
+APART = 100  # times as long as tables take to write passes until those of an unfinished study are written again
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,16 @@ def run_study(
         UserError: the data has problems, or the folder holds a study with other settings or data.
     """
     workshop = prepare_folder(study, folder, progress, cache, rounds)
+    written, took = -math.inf, 0.0
     for event in engine.train(workshop, cache, progress):
         yield event
-        if event.rate is None and event.epoch is not None and event.epoch.epoch == 1:
-            # The runs before this one are finished.
+        # In its first epoch the runs before this one are finished. Tables read all of them: a thousandth run may
+        # train for less time than its tables take.
+        begins = event.rate is None and event.epoch is not None and event.epoch.epoch == 1
+        if begins and time.monotonic() - written > APART * took:
+            start = time.monotonic()
             write_tables(folder)
+            written, took = time.monotonic(), time.monotonic() - start
     write_tables(folder)
 
 
