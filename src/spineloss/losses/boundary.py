@@ -108,8 +108,7 @@ class GeneralisedSurface(DistanceLoss):
     )
 
     def values(self, inputs: Inputs) -> torch.Tensor:
-        weights, truth = inputs.distances(self.unit).square(), inputs.truth
-        # 1 - (1 - P - Y)^2 is 2 (P + Y - 2 P Y) - (P - Y)^2, of sums that are one pass each.
-        wrong = inputs.weighted_mean(weights * (1 - 2 * truth)) + inputs.mean(weights * truth)
-        lost = 2 * wrong - inputs.weighted_error(weights)
-        return lost / inputs.mean(weights).clamp(min=1e-12)  # 0 where there is no boundary
+        weights = inputs.distances(self.unit).square()
+        # 1 - P - Y is the error beside the opposite target: large where the network is right.
+        right, most = inputs.weighted_error(weights, 1 - inputs.truth), inputs.mean(weights)
+        return (most - right) / most.clamp(min=1e-12)  # 0 where there is no boundary

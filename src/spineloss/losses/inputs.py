@@ -242,11 +242,12 @@ class Inputs:
         activation = self.convention.activation
         return weighted_sum(self.seen_logits, self._counting(weights), activation=activation) / self.voxels
 
-    def weighted_error(self, weights: torch.Tensor) -> torch.Tensor:
-        """Mean over the voxels of (P - Y)^2 W: (N, C), for weights (N, C, *spatial)."""
-        activation, target = self.convention.activation, self.target
-        if self.counted is not None and target.ndim == self.logits.ndim:
-            target = self.truth
+    def weighted_error(self, weights: torch.Tensor, target: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean over the voxels of (P - Y)^2 W: (N, C), for weights (N, C, *spatial); Y may be another target."""
+        activation = self.convention.activation
+        if target is None:
+            ours = self.counted is not None and self.target.ndim == self.logits.ndim
+            target = self.truth if ours else self.target
         sums = weighted_error_sum(self.seen_logits, target, self._counting(weights), activation=activation)
         return sums / self.voxels
 
