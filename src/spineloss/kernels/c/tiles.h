@@ -11,7 +11,7 @@ enum { FLOAT32, FLOAT16, BFLOAT16, BOOL, UINT8, INT8, INT16, INT32, INT64 };
 typedef struct {
     const void *logits, *target; /* the target like the logits, or a label per voxel, (N, voxels), or none */
     const uint8_t *mask;         /* (N, voxels) or none; voxels of 0 are not counted */
-    const float *map;            /* like the logits, or none; voxels whose weights are all 0 are not counted */
+    const float *map;            /* like the logits, or none; voxels of a softmax whose weights are all 0 are not counted */
     const float *exponents;      /* of the columns that are asked for */
     const int32_t *kinds;        /* theirs */
     int64_t classes, voxels;
@@ -172,10 +172,17 @@ static const float *open_volumes(const tile *t, const void *from, int type, int6
 }
 
 static void leave_out_unweighted(tile *t, const batch *b, const float *map) {
-    for (int i = 0; i < t->voxels; i++) {
+    int at = 0;
+    for (; at + LANES <= t->voxels; at += LANES) {
+        bits weighted = {0}, label = load_bits(t->labels + at);
+        for (int c = 0; c < t->classes; c++) weighted |= load(map + c * b->voxels + at) != 0.0f;
+        label = (weighted & label) | (~weighted & NOT_COUNTED);
+        memcpy(t->labels + at, &label, sizeof label);
+    }
+    for (; at < t->voxels; at++) {
         int weighted = 0;
-        for (int c = 0; c < t->classes; c++) weighted |= map[c * b->voxels + i] != 0;
-        if (!weighted) t->labels[i] = NOT_COUNTED;
+        for (int c = 0; c < t->classes; c++) weighted |= map[c * b->voxels + at] != 0;
+        if (!weighted) t->labels[at] = NOT_COUNTED;
     }
 }
 
@@ -186,7 +193,7 @@ static void find_counted(tile *t, const batch *b, int64_t first, int64_t first_o
     if (b->labels) read_labels(b, first, voxels, t->labels);
     if (b->mask)
         for (int i = 0; i < voxels; i++) t->labels[i] = b->mask[first + i] ? t->labels[i] : NOT_COUNTED;
-    if (b->map) leave_out_unweighted(t, b, b->map + first_of_all);
+    if (b->map && b->softmax) leave_out_unweighted(t, b, b->map + first_of_all);
     t->counted = t->outside = 0;
     for (int i = 0; i < t->padded; i++) {
         t->counted += t->labels[i] != NOT_COUNTED;
@@ -203,7 +210,7 @@ static void open_tile(tile *t, const batch *b, int64_t sample, int64_t at, int64
     t->padded = (voxels + LANES - 1) / LANES * LANES;
     t->counted = voxels;
     t->outside = 0;
-    if (b->labels || b->mask || b->map || b->softmax || voxels < t->padded) find_counted(t, b, first, first_of_all);
+    if (b->labels || b->mask || b->softmax || voxels < t->padded) find_counted(t, b, first, first_of_all);
     t->whole = t->counted == t->padded;
     t->logits = open_volumes(t, b->logits, b->logits_type, first_of_all, b->voxels, UNCOUNTED, t->own_logits,
                              &t->stride);
