@@ -37,9 +37,9 @@ class CalibrationError(Loss):
     def values(self, inputs: Inputs) -> torch.Tensor:
         bins, probabilities = int(self.bins), inputs.probabilities
         places = Places((probabilities.detach() * bins).int().clamp_(max=bins - 1), bins)
-        counted = torch.ones_like(probabilities)
+        counted, errors = torch.ones_like(probabilities), probabilities - inputs.truth
         if inputs.counted is not None:
-            counted = counted * inputs.counted
+            counted, errors = counted * inputs.counted, errors * inputs.counted
         voxels = places.add(counted)
-        gaps = (places.add(probabilities * counted) - places.add(inputs.truth)).abs() / voxels.clamp(min=1)
+        gaps = places.add(errors).abs() / voxels.clamp(min=1)
         return gaps.sum(2) / (voxels > 0).sum(2).clamp(min=1)
