@@ -1,45 +1,60 @@
-"""Races replayed over a real study: is the winner the full study's, and for what share of its time?
+"""Races replayed over real studies: is the winner the full study's, and for what share of its time?
 
-.venv/bin/python benchmarks/race_replay.py STUDY [REMARK]
+.venv/bin/python benchmarks/race_replay.py STUDY...
 """
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from machine import describe, write
 from spineloss.results.averages import average
-from spineloss.results.race_course import Course, race_cost
+from spineloss.results.race_course import Cost, Course, race_cost
 from spineloss.results.racing import Rules
 from spineloss.results.records import Record, case_values, read_records
+from spineloss.results.study_folder import study_file
 from spineloss.seeding import generator
+from spineloss.study.settings import load
 
 ORDERS = 5
 MARGINS = (1.0, 0.0)  # points
 
 
 def main() -> None:
-    """Race over the rounds of a full study in several orders, and write the page."""
-    folder = Path(sys.argv[1])
-    records = read_records(folder)
+    """Race over the rounds of full studies in several orders, and write the page."""
+    folders = [Path(name) for name in sys.argv[1:]]
+    parts = [
+        "# Races over real studies",
+        "The runs of a full study are all that a race over it could ask for: its rounds are raced in "
+        f"{ORDERS} orders, as other seeds would have drawn them. A round is named fold.repeat. *Behind*: how many "
+        "points of Dice the winner is behind the best of the full study. *Time*: of the full study's, with what "
+        "choosing learning rates took.",
+        *(part for folder in folders for part in replayed(folder)),
+        describe("numpy", "scipy"),
+    ]
+    write("race_replay.md", ["\n\n".join(parts)])
+
+
+def replayed(folder: Path) -> Iterator[str]:
+    """What is said of a study."""
+    study, records = load(study_file(folder)), read_records(folder)
     methods = list(dict.fromkeys(record.method for record in records))
     places = sorted({(record.repeat, record.fold) for record in records})
     # Of a study that was stopped, the rounds that every method has finished.
     whole = [place for place in places if len(of_round(records, place)) == len(methods)]
     records = [record for place in whole for record in of_round(records, place)]
-    studied = table(["method", "Dice (%)", *map(named, whole)], scores(records, methods, whole))
+    rates = max(len(study.rates(method)) for method in study.methods)
+    yield f"## {folder.name}"
+    yield (
+        f"`studies/{folder.name}.yaml`: {len(methods)} methods, {len(whole)} rounds of {study.epochs} epochs, "
+        + ("each fold's rate chosen from {rates}." if rates > 1 else "one rate.").format(rates=rates)
+    )
+    yield table(["method", "Dice (%)", *map(named, whole)], scores(records, methods, whole))
+    raced = races(folder, records, methods, whole)
+    yield " ".join(told(raced, margin) for margin in MARGINS)
     head = ["margin", "order", "winner", "behind", "runs", "time", "dropped"]
-    raced = table(head, races(folder, records, methods, whole))
-    parts = [
-        "# Races over a real study",
-        f"{len(methods)} methods, {len(whole)} rounds. The runs of a full study are all that a race over it could "
-        f"ask for: its rounds are raced in {ORDERS} orders, as other seeds would have drawn them.",
-        *sys.argv[2:],
-        f"## The full study\n\n{studied}",
-        f"## The races\n\n{raced}",
-        describe("numpy", "scipy"),
-    ]
-    write("race_replay.md", ["\n\n".join(parts)])
+    yield table(head, (each.line() for each in raced))
 
 
 def of_round(records: list[Record], place: tuple[int, int]) -> list[Record]:
@@ -48,9 +63,9 @@ def of_round(records: list[Record], place: tuple[int, int]) -> list[Record]:
 
 
 def named(place: tuple[int, int]) -> str:
-    """A round in words."""
+    """A round as fold.repeat."""
     repeat, fold = place
-    return f"fold {fold}" + (f", repeat {repeat}" if repeat else "")
+    return f"{fold}.{repeat}"
 
 
 def mean_dice(records: list[Record]) -> dict[str, float]:
@@ -65,29 +80,55 @@ def scores(records: list[Record], methods: list[str], places: list[tuple[int, in
         yield [method, *(f"{found[method]:.2f}" for found in (means, *rounds))]
 
 
-def races(
-    folder: Path, records: list[Record], methods: list[str], places: list[tuple[int, int]]
-) -> Iterator[list[str]]:
-    """A race a line."""
-    means = mean_dice(records)
+@dataclass(frozen=True)
+class Raced:
+    """A race: its rules and rounds, its winner, the points that it is behind the full study's, what it cost."""
+
+    margin: float
+    course: Course
+    winner: str
+    behind: float
+    cost: Cost
+
+    def line(self) -> list[str]:
+        """Of the table."""
+        return [
+            f"{self.margin:g}",
+            " ".join(map(named, self.course.places)),
+            self.winner,
+            f"{self.behind:.2f}",
+            f"{self.cost.runs} of {self.cost.all_runs}",
+            f"{100 * self.cost.share:.0f} %",
+            ", ".join(f"{method} after {number}" for method, (number, _) in self.course.dropped.items()),
+        ]
+
+
+def races(folder: Path, records: list[Record], methods: list[str], places: list[tuple[int, int]]) -> list[Raced]:
+    """Races over the rounds in several orders, by each margin."""
+    means, found = mean_dice(records), []
     for margin in MARGINS:
         for order in range(ORDERS):
             drawn = generator("replay", order).permutation(len(places)) if order else range(len(places))
             # As in a race, every fold is met before any is met again: its rate is chosen, and paid for, then.
             met = sorted((places[index] for index in drawn), key=lambda place: place[0])
             course = Course(tuple(methods), tuple(met), Rules(margin=margin / 100))
-            while not course.is_over:
-                course = course.next(folder)
-            cost, winner = race_cost(course, folder), course.looks[-1].leader
-            yield [
-                f"{margin:g}",
-                "; ".join(map(named, course.places)),
-                winner,
-                f"{max(means.values()) - means[winner]:.2f}",
-                f"{cost.runs} of {cost.all_runs}",
-                f"{100 * cost.share:.0f} %",
-                ", ".join(f"{method} after {number}" for method, (number, _) in course.dropped.items()),
-            ]
+            while not course.is_over and (after := course.next(folder)) is not None:
+                course = after
+            winner = course.looks[-1].leader
+            behind = max(means.values()) - means[winner]
+            found.append(Raced(margin, course, winner, behind, race_cost(course, folder)))
+    return found
+
+
+def told(raced: list[Raced], margin: float) -> str:
+    """Those of a margin in a sentence."""
+    of = [each for each in raced if each.margin == margin]
+    shares = [100 * each.cost.share for each in of]
+    behind = max(each.behind for each in of)
+    return (
+        f"By a margin of {margin:g} the winner is at most {behind:.2f} points behind the full study's, for "
+        f"{min(shares):.0f} to {max(shares):.0f} % of its time."
+    )
 
 
 def table(head: list[str], rows: Iterator[list[str]]) -> str:
