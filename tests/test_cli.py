@@ -84,6 +84,7 @@ def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
     assert "6 cases, 0 problems" in spineloss("data", "check", small_data).stdout
     done = spineloss("study", "run", study, "-o", tmp_path / "out")
     assert done.returncode == 0 and "Surface Dice" in done.stdout
+    assert "Whether training had converged is unknown" in done.stdout
     assert "2 of 2 runs done" in spineloss("study", "status", tmp_path / "out").stdout
     assert r"\toprule" in spineloss("study", "table", tmp_path / "out", "--format", "latex").stdout
     image = small_data / "images" / "case-0.mha"

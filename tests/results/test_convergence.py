@@ -9,7 +9,7 @@ from spineloss.results.comparison import compare_study
 from spineloss.results.comparison_table import comparison_text
 from spineloss.results.convergence import converge, fit_line, mean_curve
 from spineloss.results.records import Record, read_records
-from spineloss.results.sentences import answer, convergence_words
+from spineloss.results.sentences import answer, convergence_words, curves_in_words
 
 
 def record(method, curve, fold=0, losses=None):
@@ -99,11 +99,15 @@ def test_no_winner_is_named_while_curves_rise(tmp_path):
     )
     assert ". So far, by Dice, good has the best mean over 12 cases" in text
     assert "had training converged?" in comparison_text(results) and "+4.00 ± 0.00" in comparison_text(results)
+    assert text.startswith(curves_in_words(results[0].convergence)[0][:-1])
 
 
 def test_with_too_few_validations_no_winner_is_named():
     found = converge([record(name, {5: 0.1, 10: 0.2}) for name in "ab"], "dice")
     assert not found.settled
+    assert curves_in_words(converge([record("alone", {5: 0.1, 10: 0.2})], "dice")) == [
+        "Whether training had converged is unknown, with too few validations in its last third."
+    ]
     assert convergence_words(found).startswith(
         "whether training had converged is unknown, with too few validations"
     )

@@ -34,10 +34,12 @@ def table(
 
 
 def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
-    """Print a study's table with the remarks on its learning rates and adaptive methods."""
+    """Print a study's table with the remarks on its curves, its learning rates and its adaptive methods."""
+    from spineloss.results.convergence import converge
     from spineloss.results.learning_rates import rates_in_words, read_choices
     from spineloss.results.rate_ranges import open_ends_in_words, rate_ranges
     from spineloss.results.records import read_records
+    from spineloss.results.sentences import curves_in_words
     from spineloss.results.study_folder import tested_in_words
     from spineloss.results.table import summarise, table_text
     from spineloss.study.controls import verdicts
@@ -51,7 +53,9 @@ def print_table(folder: Path, epoch: EpochChoice, format: TableFormat) -> None:
     concluded = [] if epoch == "optimistic" else verdicts(study, records, epoch)
     choices = read_choices(folder)
     rates = [*rates_in_words(choices), *open_ends_in_words(rate_ranges(choices))]
-    remarks = [*tested_in_words(folder), *rates, *courses_in_words(read_trajectories(study, folder)), *concluded]
+    curves = curves_in_words(converge(records, "dice")) if records else []
+    courses = courses_in_words(read_trajectories(study, folder))
+    remarks = [*tested_in_words(folder), *curves, *rates, *courses, *concluded]
     print(table_text(rows, format, epoch=epoch, folds=study.folds, remarks=remarks))
 
 

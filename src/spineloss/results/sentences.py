@@ -35,7 +35,18 @@ def answer_sentences(results: Sequence[Result]) -> list[str]:
     else:
         sentences, clauses = [first], [*clauses, doubt]
     second = "; ".join(clause for clause in clauses if clause)
-    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in [*sentences, second] if sentence]
+    return [_sentence(words) for words in [*sentences, second] if words]
+
+
+def curves_in_words(convergence: Convergence) -> list[str]:
+    """The line below a table: there is no winner yet, or which curves may still rise; none where all are flat."""
+    doubt = convergence_words(convergence)
+    early = len(convergence.trends) > 1 and not convergence.settled
+    return [_sentence(f"no winner yet: {doubt}" if early else doubt)] if doubt else []
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def convergence_words(convergence: Convergence | None) -> str:
