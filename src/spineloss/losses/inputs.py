@@ -246,8 +246,9 @@ class Inputs:
         """Mean over the voxels of (P - Y)^2 W: (N, C), for weights (N, C, *spatial); Y may be another target."""
         activation = self.convention.activation
         if target is None:
-            ours = self.counted is not None and self.target.ndim == self.logits.ndim
-            target = self.truth if ours else self.target
+            # Volumes may hold anything where a voxel is ignored, even NaN; labels there are known.
+            are_volumes = self.target.ndim == self.logits.ndim
+            target = self.truth if are_volumes and self.counted is not None else self.target
         sums = weighted_error_sum(self.seen_logits, target, self._counting(weights), activation=activation)
         return sums / self.voxels
 
