@@ -135,7 +135,7 @@ def test_a_study_partly_finished(study, tmp_path):
     )
     write_report(read_content(study), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "1 of 2 folds" in page and "1 failed, 6 unfinished of 10 runs" in page
+    assert "1 of 2 folds" in page and "1 failed, 4 unfinished of 8 runs" in page
     assert "adaptive, fold 1 failed: &lt;b&gt;no&lt;/b&gt; memory" in page
     assert "nan" not in re.sub(r"<(script|style).*?</\1>|base64,[^\"]*", "", page, flags=re.S).lower().replace(
         'data-value="nan"', ""
