@@ -54,10 +54,14 @@ def library() -> SimpleNamespace | None:
 
 
 def readable(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is memory that C can read: on the CPU, strided, and under no transform of `torch.func`."""
+    """Whether a tensor is memory that C can read."""
+    return tensor.device.type == "cpu" and is_plain(tensor)
+
+
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is numbers in memory, of any device: strided, and under no transform of `torch.func`."""
     return (
-        tensor.device.type == "cpu"
-        and tensor.layout is torch.strided
+        tensor.layout is torch.strided
         and type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__
         and not tensor.is_quantized
         and not tensor.is_neg()

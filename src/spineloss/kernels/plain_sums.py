@@ -71,8 +71,8 @@ def summed_volumes(
     log_probabilities = functional.log_softmax(logits, 1) if activation == "softmax" else None
     probabilities = logits.sigmoid() if log_probabilities is None else log_probabilities.exp()
     summed = [
-        torch.ones_like(seen),
-        outside_of(target, truth).to(wide),
+        seen.new_ones(()).expand_as(seen),
+        outside_of(target, truth).to(wide).expand_as(seen),
         torch.minimum(probabilities, seen),
         probabilities,
         seen,
@@ -125,10 +125,10 @@ def probabilities_of(logits: torch.Tensor, activation: Activation) -> torch.Tens
 
 
 def outside_of(target: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Where a target is neither in [0, 1] nor a class, (N, C, *spatial) booleans; `truth` is its `volumes_of`."""
+    """Where a target is neither in [0, 1] nor a class, (N, C or 1, *spatial); `truth` is its `volumes_of`."""
     if target.ndim == truth.ndim:
         return ~((truth >= 0) & (truth <= 1))  # NaN is neither
-    return (truth.sum(1, keepdim=True) == 0).expand(truth.shape)
+    return truth.sum(1, keepdim=True) == 0
 
 
 def _of_independent(column: Column, logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from spineloss.kernels.columns import Column
 from spineloss.kernels.compiled_sums import compiled_sums
 from spineloss.kernels.passes import MOST_ASKED, takes
 from spineloss.kernels.plain_sums import ALWAYS, Activation, plain_sums
+from spineloss.kernels.slabs import summed
 from spineloss.kernels.world_sum import world_sum
 
 Over = Literal["sample", "batch", "world", "component", "blob"]
@@ -114,8 +116,7 @@ def sums_of(
         # Channels of a sigmoid are alone, so those with masks of their own are samples.
         logits, target, mask = (volume.flatten(0, 1).unsqueeze(1) for volume in (logits, target, mask))
     fast = takes(logits, target, mask) and len(columns) <= MOST_ASKED
-    made = (compiled_sums if fast else plain_sums)(
-        logits, target, mask, activation=activation, ignore=ignore, columns=columns
-    )
+    way = partial(compiled_sums if fast else plain_sums, activation=activation, ignore=ignore, columns=columns)
+    made = way(logits, target, mask) if fast else summed(way, logits, target, mask)
     sums = made.reshape(samples, classes, -1).unbind(2)
     return Sums(*sums[: len(ALWAYS)], dict(zip(columns, sums[len(ALWAYS) :], strict=True)))

@@ -1,11 +1,13 @@
 """Sums over the voxels weighted by a map: all that distance losses read, from one pass."""
 
+from functools import partial
 from typing import Any
 
 import torch
 
 from spineloss.kernels.passes import Pass, takes
 from spineloss.kernels.plain_sums import Activation, probabilities_of, volumes_of
+from spineloss.kernels.slabs import summed
 
 
 def weighted_sum(
@@ -18,9 +20,7 @@ def weighted_sum(
         weights: W, (N, C, *spatial); constant. Where it is 0, the logits do not matter.
         activation: `sigmoid` or `softmax`.
     """
-    if takes(logits, weights=weights):
-        return _Compiled.apply(logits, None, weights, activation)
-    return _plain(logits, None, weights, activation)
+    return _sum(logits, None, weights, activation)
 
 
 def weighted_error_sum(
@@ -34,9 +34,15 @@ def weighted_error_sum(
         weights: W, (N, C, *spatial); constant. Where it is 0, neither logits nor target matter.
         activation: `sigmoid` or `softmax`.
     """
+    return _sum(logits, target, weights, activation)
+
+
+def _sum(
+    logits: torch.Tensor, target: torch.Tensor | None, weights: torch.Tensor, activation: Activation
+) -> torch.Tensor:
     if takes(logits, target, weights=weights):
         return _Compiled.apply(logits, target, weights, activation)
-    return _plain(logits, target, weights, activation)
+    return summed(partial(_plain, activation=activation), logits, target, weights)
 
 
 def _plain(
