@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spineloss.results.run_folder import Run
 from spineloss.study.method import Trial
 from spineloss.study.settings import Study
-from spineloss.training.loop import Epoch
+
+if TYPE_CHECKING:  # whoever asks how far a study is need not wait for what trains it
+    from spineloss.training.loop import Epoch
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Event:
     method: str
     fold: int
     epochs: int
-    epoch: Epoch | None = None
+    epoch: "Epoch | None" = None
     reason: str | None = None
     repeat: int = 0
     rate: float | None = None
@@ -51,7 +54,7 @@ class Job:
     repeat: int = 0
     rate: float | None = None
 
-    def event(self, study: Study, epoch: Epoch | None = None, reason: str | None = None) -> Event:
+    def event(self, study: Study, epoch: "Epoch | None" = None, reason: str | None = None) -> Event:
         """What happened in it."""
         return Event(self.trial.name, self.fold, study.epochs, epoch, reason, self.repeat, self.rate)
 
