@@ -16,15 +16,15 @@ def largest(values: torch.Tensor, share: float) -> torch.Tensor:
     >>> largest(torch.tensor([3.0, 1.0, -1.0, 3.0, 2.0]), 0.5).tolist()
     [0, 3]
     """
-    counted = len(values) - int((values < 0).sum())
+    counted = len(values) - int((values < 0).count_nonzero())
     if not counted:
         return torch.zeros(0, dtype=torch.int64, device=values.device)
     number = max(1, int(counted * share))
     least = _ranked(values, number)
-    chosen = (~(values <= least)).nonzero()[:, 0]  # NaN, too: a loss of NaN must not hide
-    if len(chosen) < number:
-        equal = (values == least).nonzero()[: number - len(chosen), 0]
-        chosen = torch.cat([chosen, equal]).sort().values
+    chosen = (~(values < least)).nonzero()[:, 0]  # NaN, too: a loss of NaN must not hide
+    equal = values[chosen] == least
+    if (surplus := len(chosen) - number) > 0:
+        chosen = chosen[~equal | (equal.cumsum(0) <= equal.count_nonzero() - surplus)]
     return chosen
 
 

@@ -70,7 +70,9 @@ class TopK(CrossEntropy):
         if len(ranked) < len(inputs.logits):
             voxels = inputs.logits[0, 0].numel()
             starts = range(0, ranked.shape[2], voxels)
-            chosen = [row[(row >= start) & (row < start + voxels)] - start for start in starts for row in chosen]
+            ends = [torch.searchsorted(row, row.new_tensor(starts[1:])).tolist() for row in chosen]
+            samples = zip(*(row.tensor_split(each) for row, each in zip(chosen, ends, strict=True)), strict=True)
+            chosen = [part - start for start, parts in zip(starts, samples, strict=True) for part in parts]
         return inputs.at_places(chosen, (CROSS_ENTROPY,))
 
 
