@@ -20,6 +20,29 @@ def test_the_unet_is_that_of_chapter_7():
     assert widths == [4, 8, 16, 32, 64]
 
 
+@pytest.mark.parametrize("channels", [4, 8, 16])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_instance_norm_is_that_of_pytorch(channels, order):
+    own, theirs = (kind(channels, affine=True).double() for kind in (networks.InstanceNorm, nn.InstanceNorm3d))
+    random = torch.Generator().manual_seed(0)
+    volumes = torch.randn((3, channels, 4, 6, 8), generator=random, dtype=torch.float64) + 5
+    volumes = volumes.contiguous(memory_format=order).requires_grad_()
+    with torch.no_grad():
+        own.weight.copy_(theirs.weight.uniform_(0.5, 2, generator=random))
+        own.bias.copy_(theirs.bias.uniform_(-1, 1, generator=random))
+    found, expected = own(volumes), theirs(volumes)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(own.eval()(volumes), expected)
+    assert channels < networks.VECTOR or found.is_contiguous(memory_format=order)
+    mix = torch.randn(found.shape, generator=random, dtype=torch.float64)
+    for mine, their in zip(
+        torch.autograd.grad((found * mix).sum(), [volumes, *own.parameters()]),
+        torch.autograd.grad((expected * mix).sum(), [volumes, *theirs.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, their)
+
+
 def test_kaiming_initialisation():
     built = networks.build("unet", 32, 1, GRID, seed=1)
     convolution = built.down_2.convs.conv_1.conv

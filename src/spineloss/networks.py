@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 from monai.networks import nets
+from monai.networks.layers.factories import Norm
 from torch import nn
+from torch.nn import functional
 
 from spineloss.errors import UserError, first_line
+
+VECTOR = 8  # channels that a CPU normalises at once
 
 
 def unet(width: int, channels: int, inputs: int = 1) -> nn.Module:
@@ -35,10 +39,28 @@ def unet(width: int, channels: int, inputs: int = 1) -> nn.Module:
         out_channels=channels,
         features=(width, 2 * width, 4 * width, 8 * width, 16 * width, width),
         act=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+        norm=("by_sample", {"affine": True}),
     )
     network.apply(_initialise)
     nn.init.kaiming_normal_(network.final_conv.weight, nonlinearity="linear")
     return network
+
+
+class InstanceNorm(nn.InstanceNorm3d):
+    """PyTorch's instance norm; on a CPU, as the batch norm of each sample alone.
+
+    That is the same, and takes the channels as the convolutions have them, side by side. PyTorch's own copies the
+    volumes into another order and back: at width 16 a training step took 1.3 times as long.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.device.type != "cpu" or self.num_features < VECTOR:
+            return super().forward(input)
+        settings = {"weight": self.weight, "bias": self.bias, "training": True, "eps": self.eps}
+        return torch.cat([functional.batch_norm(one, None, None, **settings) for one in input.split(1)])
+
+
+Norm.add_factory_class("by_sample", InstanceNorm)
 
 
 def _initialise(module: nn.Module) -> None:
