@@ -115,8 +115,10 @@ def sums_of(
     if mask is not None and mask.shape[1] > 1 and mask.shape == target.shape and activation == "sigmoid":
         # Channels of a sigmoid are alone, so those with masks of their own are samples.
         logits, target, mask = (volume.flatten(0, 1).unsqueeze(1) for volume in (logits, target, mask))
-    fast = takes(logits, target, mask) and len(columns) <= MOST_ASKED
-    way = partial(compiled_sums if fast else plain_sums, activation=activation, ignore=ignore, columns=columns)
-    made = way(logits, target, mask) if fast else summed(way, logits, target, mask)
+    settings = {"activation": activation, "ignore": ignore, "columns": columns}
+    if takes(logits, target, mask) and len(columns) <= MOST_ASKED:
+        made = compiled_sums(logits, target, mask, **settings)
+    else:
+        made = summed(partial(plain_sums, **settings), logits, target, mask)
     sums = made.reshape(samples, classes, -1).unbind(2)
     return Sums(*sums[: len(ALWAYS)], dict(zip(columns, sums[len(ALWAYS) :], strict=True)))
