@@ -4,6 +4,7 @@ import torch
 
 from spineloss.errors import UserError
 from spineloss.losses import Compound, Dice, DiceFocal, Tversky, TverskyFocal
+from spineloss.losses.base import parameter
 from spineloss.text import no_imports, parse
 
 
@@ -45,6 +46,25 @@ def test_a_loss_from_a_package():
     assert str(parse(str(loss))) == str(loss)
 
 
+class Doubled(Dice):
+    """A loss of someone else's that is made from ours, and keeps its name."""
+
+    times: float = parameter(default=2.0, low=1, high=9, meaning="how much more")
+    secret: float = 1.0
+
+    def values(self, inputs):
+        return self.times * super().values(inputs)
+
+
+def test_a_loss_of_ours_by_its_import_path_stays_itself():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    loss = parse("test_text.Doubled(times=3)")
+    assert str(loss) == "test_text.Doubled(times=3.0)" == str(parse(str(loss)))
+    assert parse(str(loss))(logits, target) == pytest.approx(3 * Dice()(logits, target).item())
+    assert str(loss.tuned({"times": 4})) == "test_text.Doubled(times=4.0)"
+    assert str(parse("dice + test_text.Doubled").tuned({"test_text.Doubled.times": 5})).endswith("(times=5.0)")
+
+
 def test_a_loss_from_a_package_takes_booleans():
     logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     loss = parse("monai.losses.DiceLoss(sigmoid=true, batch=False)")
@@ -58,6 +78,8 @@ def test_a_loss_from_a_package_takes_booleans():
         ("dise", "the nearest known one is 'dice'"),
         ("tversky(alfa=0.7)", "the nearest known one is 'alpha'"),
         ("tversky(alpha=-1)", "out of range"),
+        ("spineloss.losses.Dice(activation=softmax)", "activation belongs to the whole loss"),
+        ("test_text.Doubled(secret=2)", "does not declare secret"),
         ("tversky(alpha=word)", "is not a number"),
         ("tversky(alpha=true)", "is not a number"),
         ("dice(over=case)", "it is `sample`, `batch`, `world`, `component` or `blob`"),

@@ -17,6 +17,7 @@ from spineloss.kernels.plain_sums import Activation
 from spineloss.learned.formula import Evolved
 from spineloss.learned.meta_loss import read_meta_loss
 from spineloss.losses import LOSSES, Compound, Loss
+from spineloss.losses.base import arguments_of
 from spineloss.losses.convention import Convention
 from spineloss.losses.deep_supervision import LevelWeights
 from spineloss.losses.foreign import Foreign
@@ -95,11 +96,8 @@ def loss(
 
 
 def _loss(call: Call, folder: Path) -> Loss:
-    settings = [field.name for field in fields(Convention) if field.name in call.arguments]
-    if settings and "." not in call.name:
-        raise call.source.error(
-            f"{settings[0]} belongs to the whole loss: spineloss.loss(text, {settings[0]}=...)"
-        )
+    if "." not in call.name:
+        _refuse_convention(call)
 
     def meta(path: str, digest: str = "") -> Loss:
         return read_meta_loss(path, digest, folder)
@@ -108,6 +106,15 @@ def _loss(call: Call, folder: Path) -> Loss:
     if call.name in learned:
         return call.make(learned)
     return _foreign(call) if "." in call.name else call.make(LOSSES)
+
+
+def _refuse_convention(call: Call) -> None:
+    """Refuse in a term what every term of a loss has in common."""
+    for field in fields(Convention):
+        if field.name in call.arguments:
+            raise call.source.error(
+                f"{field.name} belongs to the whole loss: spineloss.loss(text, {field.name}=...)"
+            )
 
 
 def _imported(name: str) -> Any:
@@ -125,8 +132,22 @@ def _foreign(call: Call) -> Loss:
         raise call.source.error(f"{call.name} cannot be imported ({first_line(error)})") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
         raise call.source.error(f"{call.name} is not a class of torch.nn.Module")
+    if issubclass(found, Loss):
+        _refuse_convention(call)
     try:
         module = found(**call.arguments)
     except (Exception, SystemExit) as error:
         raise call.source.error(f"{call.name} does not take these arguments ({first_line(error)})") from error
-    return module if isinstance(module, Loss) else Foreign(call.name, call.arguments, module)
+    if not isinstance(module, Loss):
+        return Foreign(call.name, call.arguments, module)
+    _refuse_unwritten(call, type(module))
+    # Its own `name` may be its parent's, or another loss's here: its text is the path that it was found by.
+    module.name = call.name  # type: ignore[misc]  # of this instance
+    return module
+
+
+def _refuse_unwritten(call: Call, found: type[Loss]) -> None:
+    """Refuse an argument that the loss's text would not show."""
+    declared = {item.name for item in arguments_of(found)}
+    for name in call.arguments.keys() - declared:
+        raise call.source.error(f"{call.name} does not declare {name} by parameter(), constant() or choice()")

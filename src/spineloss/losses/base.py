@@ -250,7 +250,9 @@ class Loss(nn.Module, Convention):
         '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
         """
         changed: dict[str, Any] = dict(values)
-        return replace(self, **changed) if values else self
+        twin = replace(self, **changed)
+        twin.name = self.name  # type: ignore[misc]  # an import path, where it was found by one
+        return twin
 
     def __str__(self) -> str:
         arguments = ", ".join(f"{key}={value}" for key, value in self.settings().items())
