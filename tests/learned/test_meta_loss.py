@@ -107,3 +107,21 @@ def test_it_can_start_as_another_loss(text, seed, monkeypatch):
     slopes = [slope_and_value(each, logits, target)[0].flatten(1) for each in losses]
     imitated, random = (torch.cosine_similarity(slope, slopes[2]).min() for slope in slopes[:2])
     assert imitated > 0.97 > random
+
+
+def test_it_can_start_as_a_loss_that_has_no_slope_where_all_is_right(monkeypatch):
+    def sure_and_unsure(random):
+        target = (torch.rand(2, 1, 2, 4, 4, generator=random) > 0.5).float()
+        return torch.tensor([9.0, 0.1]).view(2, 1, 1, 1, 1) * (2 * target - 1), target
+
+    monkeypatch.setattr("spineloss.learned.imitation.STEPS", 2)
+    monkeypatch.setattr("spineloss.learned.imitation.predictions", sure_and_unsure)
+    assert all(weight.isfinite().all() for weight in imitate(parse("lovasz_hinge"), 0).parameters())
+
+
+def test_autocast_does_not_coarsen_it():
+    logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
+    meta = MetaLoss()
+    plain = meta(logits, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(meta(logits, target), plain)

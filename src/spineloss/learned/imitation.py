@@ -17,7 +17,8 @@ def imitate(loss: Loss, seed: int) -> MetaLoss:
     """A meta-loss fitted to another loss.
 
     The fit's error is |d - e|^2 / |e|^2 + (v - w)^2, with d and v the meta-loss's slope in the logits and its
-    value, e and w the other's: averaged over samples that each have a quality, a confidence and a leaning.
+    value, e and w the other's: averaged over samples that each have a quality, a confidence and a leaning. Where
+    e is 0, the slope is left free.
 
     Args:
         loss: what to imitate; what it takes from a voxel's place (distance maps) a meta-loss cannot see.
@@ -31,9 +32,10 @@ def imitate(loss: Loss, seed: int) -> MetaLoss:
         logits, target = predictions(random)
         slope, value = slope_and_value(meta, logits, target)
         wanted_slope, wanted = (each.detach() for each in slope_and_value(loss, logits, target))
-        miss = (slope - wanted_slope).flatten(1).square().sum(1) / wanted_slope.flatten(1).square().sum(1)
+        miss, size = (each.flatten(1).square().sum(1) for each in (slope - wanted_slope, wanted_slope))
+        known = size > 0  # a hinge has no slope where all is right
         optimiser.zero_grad()
-        (miss.mean() + (value - wanted).square()).backward()
+        ((miss[known] / size[known]).sum() / len(size) + (value - wanted).square()).backward()
         # A relative error of random weights can be huge; Adam would remember it, and hardly move again.
         torch.nn.utils.clip_grad_norm_(meta.parameters(), CLIP)
         optimiser.step()

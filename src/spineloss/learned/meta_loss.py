@@ -155,9 +155,10 @@ def read_meta_loss(path: str, digest: str = "", folder: Path = Path()) -> MetaLo
 
 
 def _linear(layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
-    """The layer in the precision of the values."""
+    """The layer in the precision of the values, inside autocast too."""
     bias = None if layer.bias is None else layer.bias.to(values.dtype)
-    return functional.linear(values, layer.weight.to(values.dtype), bias)
+    with torch.autocast(values.device.type, enabled=False):
+        return functional.linear(values, layer.weight.to(values.dtype), bias)
 
 
 def _margin(inputs: Inputs, logits: torch.Tensor) -> torch.Tensor:
