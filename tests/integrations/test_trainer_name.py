@@ -12,6 +12,8 @@ TEXTS = [
     "meta(folder/meta.safetensors)",
     'meta("a folder/0.5*x~y@z.safetensors")',
     "my__package.Loss(x2x=3)",
+    "meta(2xlarge/m.safetensors)",
+    'meta("a+0xfoo/m.safetensors")+dice',
 ]
 
 

@@ -18,7 +18,7 @@ PLAIN = "()+=,."
 OUTSIDE_QUOTES = r'(?=(?:[^"]*"[^"]*")*[^"]*$)'
 SPACE = re.compile(r"\s+" + OUTSIDE_QUOTES)
 TIMES = re.compile(r"(?<=[\d.])\*(?=[A-Za-z_])" + OUTSIDE_QUOTES)
-WRITTEN_TIMES = re.compile(r"(?<![\w.])((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)x(?=[A-Za-z_])")
+WRITTEN_TIMES = re.compile(r"(?:^|(?<=\+))((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)x(?=[A-Za-z_])" + OUTSIDE_QUOTES)
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ def _encoded(text: str) -> str:
 
 
 def _decoded(name: str) -> str:
-    return unquote(WRITTEN_TIMES.sub(r"\1*", SPACE.sub("", name)))
+    return WRITTEN_TIMES.sub(r"\1*", unquote(SPACE.sub("", name)))
