@@ -34,6 +34,11 @@ def test_an_epoch_is_that_of_the_greedy_step():
     assert torch.equal(network.weight, other.weight)
 
 
+def test_an_epoch_without_batches_is_over():
+    network, optimiser = network_and_optimiser()
+    assert list(GreedyTraining(network, loss("tversky"), optimiser).epoch([])) == []
+
+
 def test_a_state_given_back_goes_on_alike():
     network, optimiser = network_and_optimiser()
     first = GreedyTraining(network, loss("tversky"), optimiser, str(SEARCH))

@@ -147,11 +147,12 @@ def seen(sample: Sample, patch: Grid | None, labelling: Labelling, key: Key) -> 
 def pairs(batches: Iterable[Batch]) -> Iterator[BatchPair]:
     """Each batch of an epoch with the next one, and the last with the first; in one pass they share no case."""
     remaining = iter(batches)
-    first = previous = next(remaining)
+    first = previous = next(remaining, None)
     for batch in remaining:
         yield BatchPair(previous, batch)
         previous = batch
-    yield BatchPair(previous, first)
+    if first is not None:
+        yield BatchPair(previous, first)
 
 
 def _order(cases: Sequence[str], key: tuple[int, int, int]) -> Iterator[tuple[int, Key]]:
