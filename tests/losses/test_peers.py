@@ -10,6 +10,8 @@ import torch
 from monai import losses as monai
 from monai.losses.unified_focal_loss import AsymmetricFocalLoss, AsymmetricFocalTverskyLoss
 
+from spineloss.errors import UserError
+from spineloss.kernels.order import largest
 from spineloss.losses import Dice, DiceCrossEntropy, Focal, Hausdorff, IoU, Tversky
 from spineloss.text import loss, parse
 
@@ -152,6 +154,18 @@ def test_top_k_is_the_mean_of_torch_topk(activation, size):
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     slopes = [torch.autograd.grad(value, logits)[0] for value in (found, expected)]
     torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("k", range(1, 101))
+def test_top_k_takes_as_many_voxels_as_nnunet(k):
+    # 29 of 100, where 0.29 * 100 would be 28.999...
+    costs = torch.arange(100.0).flip(0)
+    assert len(largest(costs, k)) == int(100 * k / 100)
+
+
+def test_a_calibration_error_of_part_of_a_bin_is_refused():
+    with pytest.raises(UserError, match=r"bins=2.7 is no whole number"):
+        loss("calibration_error(bins=2.7)")
 
 
 def test_of_equal_voxels_the_first_are_the_hardest():

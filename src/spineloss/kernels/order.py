@@ -6,20 +6,20 @@ import torch
 from spineloss.kernels.native import is_traced, readable
 
 
-def largest(values: torch.Tensor, share: float) -> torch.Tensor:
+def largest(values: torch.Tensor, per_cent: float) -> torch.Tensor:
     """Where the largest values of a row are, of equal ones the first; in the order of the row.
 
     Args:
         values: (M,), at least 0, or below where one does not count.
-        share: of those that count, in (0, 1]; one of them at least.
+        per_cent: of those that count, in (0, 100], rounded down; one of them at least.
 
-    >>> largest(torch.tensor([3.0, 1.0, -1.0, 3.0, 2.0]), 0.5).tolist()
+    >>> largest(torch.tensor([3.0, 1.0, -1.0, 3.0, 2.0]), 50).tolist()
     [0, 3]
     """
     counted = len(values) - int((values < 0).count_nonzero())
     if not counted:
         return torch.zeros(0, dtype=torch.int64, device=values.device)
-    number = max(1, int(counted * share))
+    number = max(1, int(counted * per_cent / 100))
     least = _ranked(values, number)
     chosen = (~(values < least)).nonzero()[:, 0]  # NaN, too: a loss of NaN must not hide
     equal = values[chosen] == least

@@ -2,6 +2,7 @@
 
 import torch
 
+from spineloss.errors import UserError
 from spineloss.kernels.regional_sums import Places
 from spineloss.losses.base import Loss, constant
 from spineloss.losses.inputs import Inputs
@@ -34,9 +35,15 @@ class CalibrationError(Loss):
 
     bins: float = constant(default=20, low=2, high=1000, meaning="how many bins of probability; a whole number")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bins != int(self.bins):
+            raise UserError(f"{self.name}: bins={self.bins:g} is no whole number.")
+
     def values(self, inputs: Inputs) -> torch.Tensor:
         bins, probabilities = int(self.bins), inputs.probabilities
-        places = Places((probabilities.detach() * bins).int().clamp_(max=bins - 1), bins)
+        # NaN has no bin: it is given one, and goes through its error.
+        places = Places((probabilities.detach() * bins).int().clamp_(0, bins - 1), bins)
         counted, errors = torch.ones_like(probabilities), probabilities - inputs.truth
         if inputs.counted is not None:
             counted, errors = counted * inputs.counted, errors * inputs.counted

@@ -66,7 +66,7 @@ class TopK(CrossEntropy):
     def _hardest(self, inputs: Inputs) -> Inputs:
         """The hardest voxels of the inputs."""
         ranked = _rows(inputs.surprises, self.over)
-        chosen = [largest(row, self.k / 100) for row in ranked.flatten(0, 1)]
+        chosen = [largest(row, self.k) for row in ranked.flatten(0, 1)]
         if len(ranked) < len(inputs.logits):
             voxels = inputs.logits[0, 0].numel()
             starts = range(0, ranked.shape[2], voxels)
