@@ -5,6 +5,7 @@ The losses are those of the library, sums of them, learned ones and another pack
 
 import pickle
 
+import monai.losses
 import numpy as np
 import pytest
 import torch
@@ -12,9 +13,12 @@ from monai.data import MetaTensor
 
 from spineloss import text as texts
 from spineloss.errors import UserError
+from spineloss.kernels.target_maps import target_map
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.losses import LOSSES, Compound, CrossEntropy, Dice, Tversky
+from spineloss.losses.deep_supervision import level_weights
 from spineloss.losses.inputs import Inputs
+from spineloss.training.weighted_loss import WeightedLoss
 
 EVOLVED = "evolved(divide(mean(square(subtract(p, y))), square(add(mean(p), 0.24))))"
 SUMS = ["0.8*dice + 0.2*boundary", "1.0*focal + 2.0*iou + 0.5*cross_entropy", "dice(over=batch) + hausdorff"]
@@ -101,6 +105,35 @@ def spoil(logits, target, counted, value):
     wild = torch.randn(logits.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64) * 30
     wild[0, 0, 0] = torch.nan
     return torch.where(counted, logits, wild), torch.where(counted, target, value)
+
+
+@ours
+@both
+@pytest.mark.parametrize("kind", [torch.uint16, torch.uint32, torch.uint64])
+def test_labels_and_masks_may_be_of_any_whole_type(text, activation, kind):
+    logits, labels = draw()
+    module = loss(text, activation=activation, ignore=255)
+    for target in (labels, one_hot(labels).long()):
+        assert torch.equal(module(logits, target.to(kind)), module(logits, target))
+
+
+def test_a_value_that_the_target_cannot_hold_ignores_nothing():
+    logits, labels = draw()
+    ones = one_hot(labels).to(torch.uint8)
+    assert loss("dice", ignore=-255)(logits, ones) == loss("dice")(logits, ones)  # -255 has the bits of 1
+
+
+@both
+def test_another_packages_loss_sees_background_where_volumes_are_ignored(activation):
+    logits, labels = draw()
+    volumes, mask = one_hot(labels), torch.rand(labels.shape) > 0.5
+    exclusive = activation == "softmax"
+    perfect = 100 * (2 * volumes - 1)
+    text = f"monai.losses.DiceLoss({activation}=true, smooth_dr=0)"
+    assert loss(text, activation=activation)(perfect, volumes, mask=mask).item() == pytest.approx(0, abs=1e-6)
+    if exclusive:
+        wrong = torch.where(mask, perfect, perfect.roll(1, 1))
+        assert loss(text, activation=activation)(wrong, volumes, mask=mask).item() == pytest.approx(0, abs=1e-6)
 
 
 @everyone
@@ -233,6 +266,32 @@ def test_a_list_is_the_sum_by_hand(text, activation):
             assert module(tuple(logits), targets).item() == pytest.approx(expected, rel=1e-9)
 
 
+def test_a_level_has_its_spacing_whether_the_finest_is_whole_or_not():
+    logits, full = [draw(0, (1, 2, size, size))[0] for size in (9, 5)], draw(1, (1, 2, 9, 9))[1]
+    module = loss("boundary", levels=(0, 1))
+    assert module(logits, full, spacing=(2, 3)) == module(logits, full, spacing=(2.0, 3.0))
+
+
+def test_levels_weigh_as_in_monai():
+    theirs = monai.losses.DeepSupervisionLoss(monai.losses.DiceLoss()).get_weights(levels=7)
+    assert level_weights("monai", 7) == theirs
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_given_maps_are_those_of_the_finest_level(weighted):
+    logits, labels = draw()
+    maps, coarse = {"mm": torch.full(SHAPE, 9.0, dtype=torch.float64)}, logits[..., ::2, ::2, ::2]
+    module = loss("dice + boundary", levels="monai")
+    called = WeightedLoss(module, "static").eval() if weighted else module
+    changed = called([logits, coarse], labels, target_maps=maps) - called([logits, coarse], labels)
+    assert changed.item() == pytest.approx(
+        (called(logits, labels, target_maps=maps) - called(logits, labels)).item()
+    )
+    if weighted:
+        with pytest.raises(TypeError, match="nonsense"):
+            called([logits, coarse], labels, nonsense=1)
+
+
 @ours
 @both
 @pytest.mark.parametrize("scale", [0.0, 100.0])
@@ -322,6 +381,7 @@ def test_an_unknown_keyword_is_a_type_error(name, settings):
         ({"class_weights": [0.0, 0.0]}, "class_weights"),
         ({"levels": "mean"}, "levels"),
         ({"levels": [1.0, float("nan")]}, "levels"),
+        ({"levels": [0.0, 0.0]}, "levels"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings, message):
@@ -354,6 +414,11 @@ LOGITS = torch.zeros(2, 3, 4, 4)
         (LOGITS, torch.full((2, 3, 4, 4), float("nan")), {}, {}, "target must hold numbers"),
         (LOGITS, torch.full((2, 4, 4), 3), {}, {"activation": "softmax"}, "labels from 0 to 2"),
         (LOGITS, torch.full((2, 4, 4), -1), {}, {"activation": "softmax", "ignore": 255}, "labels from 0 to 2"),
+        (LOGITS, torch.full((2, 4, 4), 0.5), {}, {"activation": "softmax"}, "labels from 0 to 2"),
+        (LOGITS, LOGITS, {}, {"class_weights": [1, 0, 0], "background": False}, "leaves nothing of class_weights"),
+        (LOGITS, LOGITS, {"target_maps": {"distance": LOGITS}}, {}, "target_maps has 'distance'; it may have mm"),
+        (LOGITS, LOGITS, {"target_maps": {"mm": LOGITS[:, :1]}}, {}, r"'mm'\] must be \(2, 3, 4, 4\)"),
+        ([], [], {}, {}, "empty list"),
         ([LOGITS, LOGITS], [LOGITS], {}, {}, "target has 1 levels"),
         ([LOGITS, LOGITS], LOGITS, {}, {"levels": [1.0]}, "levels has 1 weights"),
         (LOGITS, LOGITS, {"spacing": (1.0, 0.0)}, {}, "spacing"),
@@ -412,3 +477,23 @@ def test_what_follows_from_the_inputs_is_computed_once():
     logits, labels = draw()
     inputs = loss("dice + cross_entropy", activation="softmax").inputs(logits, labels)
     assert isinstance(inputs, Inputs) and inputs.sums is inputs.sums
+
+
+@pytest.mark.parametrize("text", ["boundary + generalised_surface", "dice(over=component) + dice(over=blob)"])
+def test_a_map_that_several_terms_read_is_made_once(monkeypatch, text):
+    made = []
+    monkeypatch.setattr(
+        "spineloss.losses.inputs.target_map",
+        lambda name, *given, **options: made.append(name) or target_map(name, *given, **options),
+    )
+    logits, labels = draw()
+    module = loss(text)
+    inputs = module.inputs(logits, labels)
+    module.compute(inputs)
+    module.least(inputs)
+    assert sorted(made) == sorted(module.needs)
+
+
+def test_a_loss_of_what_is_no_number_is_none():
+    for text in LOSSES:
+        assert loss(text)(torch.full((1, 1, 4, 4), float("nan")), torch.eye(4).view(1, 1, 4, 4)).isnan(), text

@@ -105,13 +105,13 @@ def counted_voxels(
 ) -> torch.Tensor | None:
     """Which voxels count, (N, 1 or C, *spatial), or none where all do."""
     counted = None if mask is None else mask != 0
-    if ignore is None or target.ndim == axes or not _holds(target.dtype, ignore):
+    if ignore is None or target.ndim == axes or not can_be(target.dtype, ignore):
         return counted
     labelled = (target != ignore)[:, None]
     return labelled if counted is None else counted & labelled
 
 
-def _holds(kind: torch.dtype, label: float) -> bool:
+def can_be(kind: torch.dtype, label: float) -> bool:
     """Whether a label can be of this type: PyTorch would compare 255 to the bits of an int8 and find -1."""
     if kind.is_floating_point or kind == torch.bool:
         return True

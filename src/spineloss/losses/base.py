@@ -3,7 +3,7 @@
 import copy
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, ClassVar, Self, dataclass_transform, get_args
 
@@ -14,7 +14,7 @@ from spineloss.errors import UserError
 from spineloss.kernels.columns import Column
 from spineloss.kernels.level_sets import Predicted
 from spineloss.kernels.target_maps import MapName
-from spineloss.losses.contract import check_spacing, read
+from spineloss.losses.contract import check_spacing, check_target_maps, read
 from spineloss.losses.convention import Convention
 from spineloss.losses.deep_supervision import level_weights, levels_of
 from spineloss.losses.inputs import Inputs
@@ -144,16 +144,37 @@ class Loss(nn.Module, Convention):
         """What the loss is computed from; arguments and errors are those of a call."""
         seen, truth, counted = read(logits, target, mask, self.convention)
         check_spacing(spacing, seen)
+        check_target_maps(target_maps, seen)
         return Inputs(
             seen,
             truth,
             counted,
             self.convention,
             spacing,
-            target_maps or {},
+            dict(target_maps or {}),
             self.columns,
             has_label_axis=truth.ndim < target.ndim,
         )
+
+    def inputs_of_levels(
+        self,
+        logits: Sequence[torch.Tensor],
+        target: Any,
+        *,
+        mask: Any = None,
+        spacing: torch.Tensor | Sequence[float] | None = None,
+        target_maps: Mapping[MapName, torch.Tensor] | None = None,
+    ) -> Iterator[tuple[float, Inputs]]:
+        """The weight and the inputs of each level that has a weight; arguments and errors are those of a call."""
+        weights = level_weights(self.levels, len(logits))
+        levels = levels_of(logits, target, mask, spacing, target_maps)
+        for weight, each in zip(weights, levels, strict=True):
+            if weight:
+                maps = each.target_maps
+                inputs = self.inputs(
+                    each.logits, each.target, mask=each.mask, spacing=each.spacing, target_maps=maps
+                )
+                yield weight, inputs
 
     def forward(
         self,
@@ -183,15 +204,8 @@ class Loss(nn.Module, Convention):
         """
         if isinstance(logits, torch.Tensor):
             return self.compute(self.inputs(logits, target, mask=mask, spacing=spacing, target_maps=target_maps))
-        levels = levels_of(logits, target, mask, spacing)
-        weighted = [
-            weight * self(each.logits, each.target, mask=each.mask, spacing=each.spacing, target_maps=maps)
-            for weight, each, maps in zip(
-                level_weights(self.levels, len(logits)), levels, [target_maps] + [None] * len(logits), strict=False
-            )
-            if weight
-        ]
-        return torch.stack(weighted).sum()
+        inputs = self.inputs_of_levels(logits, target, mask=mask, spacing=spacing, target_maps=target_maps)
+        return torch.stack([weight * self.compute(each) for weight, each in inputs]).sum()
 
     def per_sample(
         self,

@@ -1,10 +1,13 @@
 """The contract of a call: what logits, target and mask may be, and one error that names the one that is not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import torch
 
 from spineloss.errors import UserError
+from spineloss.kernels.plain_sums import can_be
+from spineloss.kernels.target_maps import MapName
 from spineloss.losses.convention import Convention
 
 
@@ -55,11 +58,30 @@ def check_spacing(spacing: torch.Tensor | Sequence[float] | None, logits: torch.
         raise UserError(f"spacing must be finite and above 0 along every axis; it is {steps.tolist()}.")
 
 
+def check_target_maps(target_maps: Mapping[MapName, torch.Tensor] | None, logits: torch.Tensor) -> None:
+    """Refuse what are no maps of a target of the logits' shape.
+
+    Raises:
+        UserError: a name is unknown, or a shape or device differs from the logits'.
+    """
+    for name, given in (target_maps or {}).items():
+        if name not in get_args(MapName):
+            raise UserError(f"target_maps has {name!r}; it may have {', '.join(get_args(MapName))}.")
+        found = _tensor(f"target_maps[{name!r}]", given)
+        if found.shape != logits.shape or found.device != logits.device:
+            raise UserError(
+                f"target_maps[{name!r}] must be {tuple(logits.shape)} on {logits.device}, as logits; it is "
+                f"{tuple(found.shape)} on {found.device}."
+            )
+
+
 def _tensor(name: str, given: torch.Tensor) -> torch.Tensor:
     if not isinstance(given, torch.Tensor):
         raise UserError(f"{name} must be a torch.Tensor; it is {type(given).__name__}.")
     if given.is_complex():
         raise UserError(f"{name} must be real; it is {given.dtype}.")
+    if given.dtype in (torch.uint16, torch.uint32, torch.uint64):  # PyTorch computes with few of them
+        given = given.to(torch.int64)
     # Subclasses such as MONAI's MetaTensor would carry their metadata through every operation.
     return given if type(given) is torch.Tensor else given.as_subclass(torch.Tensor)
 
@@ -76,6 +98,8 @@ def _check_logits(logits: torch.Tensor, convention: Convention) -> None:
         raise UserError("background=False leaves nothing of logits with one channel.")
     if weights is not None and len(weights) != classes:
         raise UserError(f"class_weights has {len(weights)} numbers, and logits has {classes} channels.")
+    if weights is not None and not convention.background and not any(weights[1:]):
+        raise UserError("background=False leaves nothing of class_weights that are 0 but for the background.")
 
 
 def _read_mask(mask: torch.Tensor, logits: torch.Tensor, convention: Convention) -> torch.Tensor:
@@ -108,7 +132,7 @@ def _read_target(
             f"target must have the shape of logits, {tuple(logits.shape)}, or be labels {(samples, 1, *grid)} or "
             f"{(samples, *grid)}; it is {tuple(shape)}."
         )
-    if convention.ignore is None:
+    if convention.ignore is None or not can_be(target.dtype, convention.ignore):
         return target, mask
     known = target != convention.ignore
     return target, _both(known.all(1, keepdim=True) if exclusive else known, mask)

@@ -38,11 +38,16 @@ class Foreign(Loss):
         if target.ndim == logits.ndim:
             target = target.to(inputs.wide)
         if inputs.counted is not None:
+            are_volumes, exclusive = target.ndim == logits.ndim, inputs.convention.activation == "softmax"
             sure = logits.new_full((logits.shape[1], *[1] * (logits.ndim - 2)), -SURE)
-            if inputs.convention.activation == "softmax":
-                sure[0] = SURE
+            background = torch.zeros_like(sure)
+            if exclusive:
+                sure[0], background[0] = SURE, 1
             logits = torch.where(inputs.counted, logits, sure)
-            target = torch.where(inputs.counted if target.ndim == logits.ndim else inputs.counted[:, 0], target, 0)
+            if are_volumes:
+                target = torch.where(inputs.counted, target, background)
+            else:
+                target = torch.where(inputs.counted[:, 0], target, 0)
         value = self.module(logits, target.unsqueeze(1) if inputs.has_label_axis else target)
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             shape = f" of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else ""

@@ -1,6 +1,6 @@
 """The inputs of a loss and what is derived from them, each computed at most once; nothing of any one loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -25,7 +25,7 @@ LOOK_LATER = ("cuda",)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Logits and target of a step, as `Convention.read` gives them.
+    """Logits and target of a step, as `contract.read` gives them.
 
     Args:
         logits: (N, C, *spatial), any floating type.
@@ -33,7 +33,7 @@ class Inputs:
         mask: (N, 1 or C, *spatial); 0 ignores a voxel. All count by default.
         convention: how they are read.
         spacing: (N, D) or (D,) mm; 1 voxel by default.
-        target_maps: (N, C, *spatial) maps of the target, by name; made when asked for by default.
+        target_maps: (N, C, *spatial) maps of the target, by name: those given, and those made since.
         columns: what will be asked for beside the usual sums, so that one pass makes them all.
         has_label_axis: whether labels came as (N, 1, *spatial), which other packages' losses want back.
     """
@@ -43,7 +43,7 @@ class Inputs:
     mask: torch.Tensor | None = None
     convention: Convention = field(default_factory=Convention)
     spacing: torch.Tensor | Sequence[float] | None = None
-    target_maps: Mapping[MapName, torch.Tensor] = field(default_factory=dict)
+    target_maps: dict[MapName, torch.Tensor] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
     has_label_axis: bool = False
 
@@ -68,8 +68,10 @@ class Inputs:
         if known or self.target.device.type not in ("cpu", *LOOK_LATER) or _is_traced(self.target):
             return
         lowest, highest = self.target.aminmax()
-        top = 1 if self.target.ndim == self.logits.ndim else self.logits.shape[1] - 1
-        if self.target.device.type in LOOK_LATER or not (lowest >= 0 and highest <= top):
+        are_labels = self.target.ndim < self.logits.ndim
+        top = self.logits.shape[1] - 1 if are_labels else 1
+        broken = are_labels and self.target.is_floating_point() and (self.target != self.target.round()).any()
+        if self.target.device.type in LOOK_LATER or broken or not (lowest >= 0 and highest <= top):
             outside = outside_of(self.target, volumes_of(self.target, self.logits))
             self._refuse_outside(outside if self.counted is None else outside & self.counted)
 
@@ -222,10 +224,11 @@ class Inputs:
     def target_map(self, name: MapName) -> torch.Tensor:
         """A map of the target, as given or made now; nothing follows from what it is at ignored voxels."""
         self._check_range()
-        if name in self.target_maps:
-            return self.target_maps[name]
-        masks, exclusive = volumes_of(self.target, self.logits), self.convention.activation == "softmax"
-        return target_map(name, masks, self.spacing, self.counted, exclusive=exclusive)
+        if name not in self.target_maps:
+            masks, exclusive = volumes_of(self.target, self.logits), self.convention.activation == "softmax"
+            made = target_map(name, masks, self.spacing, self.counted, exclusive=exclusive)
+            self.target_maps[name] = made
+        return self.target_maps[name]
 
     def distances(self, unit: Unit) -> torch.Tensor:
         """Signed distance maps of the target; 0 at ignored voxels."""

@@ -9,7 +9,6 @@ from torch import distributed, nn
 
 from spineloss.errors import UserError
 from spineloss.losses import Loss, WeightedSum
-from spineloss.losses.deep_supervision import level_weights, levels_of
 from spineloss.weighting import State, Terms, parse_weighting
 
 Volumes = torch.Tensor | Sequence[torch.Tensor]
@@ -63,16 +62,8 @@ class WeightedLoss(nn.Module):
     def _terms(self, logits: Volumes, target: Volumes, **context: Any) -> dict[str, torch.Tensor]:
         if isinstance(logits, torch.Tensor):
             return self.loss.excesses(self.loss.inputs(logits, target, **context))
-        mask, spacing = context.pop("mask", None), context.pop("spacing", None)
-        weights = level_weights(self.loss.levels, len(logits))
-        parts = [
-            (
-                weight,
-                self.loss.excesses(self.loss.inputs(one.logits, one.target, mask=one.mask, spacing=one.spacing)),
-            )
-            for weight, one in zip(weights, levels_of(logits, target, mask, spacing), strict=True)
-            if weight
-        ]
+        levels = self.loss.inputs_of_levels(logits, target, **context)
+        parts = [(weight, self.loss.excesses(each)) for weight, each in levels]
         return {name: sum(weight * part[name] for weight, part in parts) for name in self.loss.names}
 
     def get_extra_state(self) -> dict[str, Any]:
