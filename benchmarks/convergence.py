@@ -21,7 +21,7 @@ MEMORY = 0.5  # correlation of the noise of neighbouring epochs
 
 def main() -> None:
     """Run every simulation and write the page."""
-    parts = [states(), noise(), validations(), false_crossings(), true_crossings()]
+    parts = [states(), noise(), validations(), slopes(), false_crossings(), true_crossings()]
     head = [
         "# How often a verdict on convergence is right",
         "Curves simulated with a known truth, by `benchmarks/convergence.py`: a run rises to a Dice of "
@@ -36,11 +36,16 @@ def main() -> None:
 
 
 def run_curve(
-    random: np.random.Generator, gain: float, noise: float = NOISE, every: int = 3, level: float = LEVEL
+    random: np.random.Generator,
+    gain: float,
+    noise: float = NOISE,
+    every: int = 3,
+    level: float = LEVEL,
+    scatter_of_gains: float = 0.0,
 ) -> dict[int, float]:
     """Epoch -> Dice of a run that is at the level at the end, and gains this much over the last third."""
     epochs = np.arange(1, EPOCHS + 1)
-    own = gain * (1 + 0.3 * random.normal())
+    own = gain * (1 + 0.3 * random.normal()) + scatter_of_gains * random.normal()
     truth = level - 0.4 * np.exp(-epochs / 4) + own * (epochs - EPOCHS) / (EPOCHS / 3) + 0.02 * random.normal()
     scatter = random.normal(size=EPOCHS)
     for epoch in range(1, EPOCHS):
@@ -128,15 +133,35 @@ def validations() -> str:
     )
 
 
-def crossings(methods: int, gap: float, approach: float) -> float | str:
+def slopes() -> str:
+    """Every verdict by how much the runs differ in what they gain."""
+
+    def rows() -> Iterator[list[str]]:
+        for runs in (3, 6):
+            for scatter in (0.0, 0.005, 0.02):
+                for gain in (0.0, 1.0, 4.0):
+                    points = gain * MATTERS * LEVEL
+                    found = shares(judged(STUDIES, runs, points, scatter_of_gains=scatter))
+                    yield [str(runs), f"{100 * scatter:.1f}", f"{100 * points:.1f}", *found]
+
+    return table(
+        "By how much runs differ in what they gain",
+        "Beside the third said above, each run gains so much more or less by luck.",
+        ["runs", "deviation of gains (points)", "true gain (points)", *STATE_HEAD],
+        rows(),
+    )
+
+
+def crossings(methods: int, gap: float, approach: float, **options) -> float | str:
     """How often any pair is said to cross: a leader by the gap at the end, on which one other gains so much."""
     random = np.random.default_rng(23)
     hits = []
     for _ in range(STUDIES):
-        records = [record("leader", run, run_curve(random, 0.0)) for run in range(3)]
+        records = [record("leader", run, run_curve(random, 0.0, **options)) for run in range(3)]
         for other in range(1, methods):
             gain = approach if other == 1 else 0.0
-            records += [record(f"m{other}", run, run_curve(random, gain, level=LEVEL - gap)) for run in range(3)]
+            curves = [run_curve(random, gain, level=LEVEL - gap, **options) for _ in range(3)]
+            records += [record(f"m{other}", run, curve) for run, curve in enumerate(curves)]
         hits.append(bool(converge(records, "dice").crossing))
     return rate(hits)
 
@@ -145,14 +170,16 @@ def false_crossings() -> str:
     """How often methods are said to cross that run in parallel."""
 
     def rows() -> Iterator[list[str]]:
-        for methods in (2, 5, 10):
-            for gap in (0.0, 0.005, 0.02):
-                yield [str(methods), f"{100 * gap:.1f}", crossings(methods, gap, 0.0)]
+        for scatter in (0.0, 0.02):
+            for methods in (2, 5, 10):
+                for gap in (0.0, 0.005, 0.02):
+                    rate_found = crossings(methods, gap, 0.0, scatter_of_gains=scatter)
+                    yield [f"{100 * scatter:.1f}", str(methods), f"{100 * gap:.1f}", rate_found]
 
     return table(
         "Parallel curves: a study with any pair called crossing",
         "Three runs each, no method gains anything; the error is shared out over the pairs with the leader.",
-        ["methods", "lead of the first (points)", "called crossing"],
+        ["deviation of gains (points)", "methods", "lead of the first (points)", "called crossing"],
         rows(),
     )
 
