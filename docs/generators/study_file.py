@@ -19,8 +19,8 @@ def write(folder: Path) -> None:
         "# The study file",
         "",
         "YAML. Every key but `data` and `methods` has a default; an unknown key is refused. `preset: lumbar` (or",
-        "`cervical`, `demo`, `nnunet`) starts from a preset. `spineloss study new DATA` writes a commented one;",
-        "by the schema that `spineloss study schema` prints, an editor completes the keys.",
+        "`cervical`, `demo`, `nnunet`) starts from a preset. `spineloss study new DATA` writes a commented file;",
+        "`spineloss study schema` prints a schema with which editors complete the keys.",
         "[Write a study](/howto/write-a-study.md) explains them.",
         "",
     ]
@@ -49,6 +49,7 @@ NAMES = {
     "boolean": "`true` or `false`",
     "object": "mapping",
 }
+REFERRED = {"Method": "method", "PhaseSettings": "phase", "AugmentSettings": "`nnunet`, or the keys below"}
 NUMBERS = {2: "two", 3: "three"}
 HUGE = 2**31  # a limit that only keeps numbers in their type
 RANGES = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
@@ -60,11 +61,11 @@ def _values(key: dict[str, Any]) -> str:
     if "const" in key or "enum" in key:
         return " or ".join(f"`{value}`" for value in key.get("enum", [key.get("const")]))
     if "$ref" in key:
-        return "method" if key["$ref"].endswith("Method") else "`nnunet`, or the keys below"
+        return REFERRED[key["$ref"].rpartition("/")[2]]
     if key.get("type") == "array":
         items = key.get("items") or key["prefixItems"][0]
         size = f"{NUMBERS[len(key['prefixItems'])]} " if "prefixItems" in key else "a list of "
-        return size + re.sub(r"\b(number|text|method)\b", r"\1s", _values(items), count=1)
+        return size + re.sub(r"\b(number|text|method|phase)\b", r"\1s", _values(items), count=1)
     if key.get("format") == "path":
         return "path"
     name = NAMES.get(key["type"], key["type"])

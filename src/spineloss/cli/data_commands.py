@@ -43,7 +43,7 @@ def check(
         regions = (f"{name} {list(parts)}" for name, parts in layout.labels.regions.items())
         say(f"Regions, in their order: {', '.join(regions)}")
     if layout.labels.ignore is not None:
-        say(f"Label {layout.labels.ignore} is what nobody annotated: it counts neither in losses nor in metrics.")
+        say(f"Label {layout.labels.ignore} marks voxels without annotation: no loss and no metric counts them.")
     say(f"{report.layout}: {len(report.rows)} cases, {len(report.problems)} problems")
     if report.problems:
         raise typer.Exit(FAILED)

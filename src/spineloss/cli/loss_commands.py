@@ -111,8 +111,8 @@ def shapes(
 ) -> None:
     """Compute each loss on small shapes drawn by hand (chapter 3.6 of Hun 2021), and draw shapes and curves.
 
-    A file of shapes holds blocks, apart by empty lines: a name with a colon, then rows of equal length. Of their
-    signs, # is foreground found, - foreground missed, + background taken for foreground, . background left alone.
+    A file of shapes holds blocks, separated by empty lines: a name with a colon, then rows of equal length. # is
+    foreground found, - foreground missed, + background predicted as foreground, . background predicted as such.
 
     Example: [bold]spineloss shapes --loss dice --loss "0.8*dice + 0.2*boundary" -o shapes/[/bold]
     """

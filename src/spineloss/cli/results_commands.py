@@ -21,7 +21,7 @@ def table(
     epoch: Annotated[
         EpochChoice,
         typer.Option(
-            help="The last; or, optimistic both, the best by validation Dice, or each metric's own best."
+            help="The last; the best by validation Dice, or each metric's own best (both are optimistic)."
         ),
     ] = "last",
     format: Format = "text",
@@ -64,7 +64,7 @@ def trajectories(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")],
 ) -> None:
-    """Draw how the weights or parameters of each method that adapts its loss went, one panel per fold.
+    """Draw the weights or parameters of each adaptive method by training step, one panel per fold.
 
     Example: [bold]spineloss study trajectories study/ -o pictures/[/bold]
     """

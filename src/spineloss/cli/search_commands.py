@@ -67,16 +67,16 @@ def evolve(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The search's folder.")],
     minutes: Annotated[
-        float, typer.Option(min=0, help="Of the whole search; earlier ones in the folder count.")
+        float, typer.Option(min=0, help="Of the whole search, with those already spent in the folder.")
     ] = 30,
     generations: Annotated[
-        int | None, typer.Option(min=1, help="At most; with it the winner is the same on any machine.")
+        int | None, typer.Option(min=1, help="How many at most; then the winner is the same on any machine.")
     ] = None,
     grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,32,32",
     width: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 4,
     batch: Annotated[int, typer.Option(min=1, help="Cases a batch.")] = 2,
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 8,
-    processes: Annotated[int, typer.Option(min=1, help="That train; the winner does not depend on it.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="How many train at once; the winner stays the same.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 21,
     engine: Kind = "here",
     address: Address = None,

@@ -158,7 +158,7 @@ def plan(
     source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
     data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
 ) -> None:
-    """Estimate how long a study takes on this machine, and how many epochs it needs: two epochs of each method.
+    """Train two epochs of each method; estimate how long the study takes here, and how many epochs it needs.
 
     Example: [bold]spineloss study plan study.yaml[/bold]
     """
@@ -174,8 +174,8 @@ def plan(
     say(f"Together {sum(each.hours for each in found.methods):.2f} h, one after the other on this machine.")
     say(f"{study.epochs} epochs are {study.epochs * found.steps} optimiser steps, {found.steps} per epoch.")
     if study.epochs < found.enough:
-        say(f"That is little: {ENOUGH} steps are {found.enough} epochs; before, curves still rise and cross.")
-    say("Whether the curves have settled, the finished table says.")
+        say(f"That is few: before {ENOUGH} steps ({found.enough} epochs), curves still rise and cross.")
+    say("The table of the finished study reports whether the curves have settled.")
 
 
 @app.command()
@@ -327,7 +327,7 @@ def new(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of the study file, by which an editor completes its keys.
+    """Print the JSON schema of the study file, which editors use to complete its keys.
 
     Example: [bold]spineloss study schema > study.schema.json[/bold]
     """

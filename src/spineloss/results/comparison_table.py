@@ -220,7 +220,8 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
             f"{METRICS[decisive.metric].title} on these {comparison.unit}"
         )
     lines = [
-        "Mean ± standard deviation over folds. 95 % CI: of the mean over cases, bootstrap (BCa), each for itself.",
+        "Mean ± standard deviation over folds. 95 % CI: of the mean over cases, bootstrap (BCa), not corrected "
+        "for the number of methods.",
         "Difference: mean over cases of method − reference. Median: of the same differences.",
         "Effect: rank-biserial correlation, +1 if every case is above the reference's, −1 if every one is below.",
         f"p: paired Wilcoxon signed-rank test, Holm-corrected over {family}; within each metric, not across them.",
@@ -249,7 +250,7 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
         "Group: methods that share a letter are not told apart by the Nemenyi test, which is coarser than p.",
         "Rank 1, 2, ...: how often the method's mean takes that rank when the cases are drawn again (bootstrap); "
         "blank below 0.5 %.",
-        "All of this speaks of other cases like these, segmented by the networks trained here. Training again "
-        "adds a spread of its own, which cases cannot show: where the folds differ, repeat the study with "
-        "another seed before you believe a verdict.",
+        "All of this holds for new cases like these, segmented by the networks trained here. Training again adds "
+        "a variation that the cases cannot show: where the folds differ, repeat the study with another seed "
+        "before you believe a verdict.",
     ]

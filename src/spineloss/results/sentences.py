@@ -104,9 +104,9 @@ def caution(contrast: Contrast) -> str | None:
     if contrast.verdict not in ("better", "worse"):
         return None
     if contrast.mean * contrast.effect < 0 and contrast.missed:
-        return "so by the structures that were missed: where both found them, the mean points the other way"
+        return "because of missed structures: over the cases where both found them, the mean has the other sign"
     if contrast.mean * contrast.effect < 0:
-        return "so in most cases, but not on average: a few cases differ much the other way"
+        return "in most cases, but not on average: a few cases differ strongly in the other direction"
     if contrast.training_may_explain:
         return (
             "the folds differ more than their cases explain, and by more than the difference itself: "
