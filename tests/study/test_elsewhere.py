@@ -76,6 +76,12 @@ def test_other_labels_and_other_folders_are_refused(place):
         score_elsewhere(place / "study", place / "other", place / "study", quiet, [7], cache)
 
 
+def test_a_test_of_other_labels_is_another_test(place):
+    with pytest.raises(UserError, match="holds another study or test: choose another folder"):
+        score_elsewhere(place / "study", place / "other", place / "test", quiet, [14], Cache(place / "cache"))
+    assert load(place / "test" / "study.yaml").labels == (7,)
+
+
 def test_what_nobody_annotated_of_the_other_data_counts_nowhere_and_its_channels_are_counted(place, tmp_path):
     for case in ELSEWHERE:
         image, label_map = ellipsoids(case)

@@ -81,7 +81,9 @@ def score_elsewhere(
 
 def _begin(study: Study, folder: Path, output: Path, data: Dataset, labelling: Labelling) -> None:
     """Write what the folder is, or refuse one that is anything else."""
-    identity = {"study": str(folder.resolve()), "data": data.digest}
+    # The digest is of what the files hold: which labels of it are scored, and against which structure, is beside it.
+    labels = [list(structure.labels) for structure in data.labelling.structures]
+    identity = {"study": str(folder.resolve()), "data": data.digest, "labels": labels}
     about = output / "test.json"
     if (output / "study.yaml").exists() and not (about.exists() and read_json(about) == identity):
         raise UserError(f"{output} holds another study or test: choose another folder.")
