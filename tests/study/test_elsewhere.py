@@ -1,7 +1,11 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from data.test_cases import save
 from ellipsoids import ellipsoids
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
@@ -11,6 +15,7 @@ from spineloss.results.run_folder import Run
 from spineloss.study.elsewhere import score_elsewhere
 from spineloss.study.engine import run_study
 from spineloss.study.prediction import Predictor
+from spineloss.study.preparation import prepare_again
 from spineloss.study.settings import check, load
 
 HERE, ELSEWHERE = range(4), range(10, 13)
@@ -80,6 +85,69 @@ def test_a_test_of_other_labels_is_another_test(place):
     with pytest.raises(UserError, match="holds another study or test: choose another folder"):
         score_elsewhere(place / "study", place / "other", place / "test", quiet, [14], Cache(place / "cache"))
     assert load(place / "test" / "study.yaml").labels == (7,)
+
+
+def train(folder, data, **settings):
+    """One network of one epoch for each of two folds."""
+    settings |= {"data": data, "grid": [16, 16, 32], "width": 2, "epochs": 1, "folds": 2, "methods": ["dice"]}
+    list(run_study(check(settings, "a test"), folder, quiet))
+    return folder
+
+
+def write_raw(folder, numbers, description=None):
+    """Three cases as nnU-Net has them, whose structures 1 and 2 are called by other numbers."""
+    for case in range(3):
+        image, label_map = ellipsoids(case)
+        save(sitk.GetImageFromArray(image), folder / "imagesTr" / f"{case}_0000.nii.gz")
+        masks = np.array([0, *numbers], np.uint8)[label_map]
+        save(sitk.GetImageFromArray(masks), folder / "labelsTr" / f"{case}.nii.gz")
+    if description is not None:
+        (folder / "dataset.json").write_text(json.dumps(description))
+    return folder
+
+
+def test_structures_are_scored_against_the_labels_in_the_order_that_these_are_named_in(tmp_path):
+    own, other = (write_raw(tmp_path / name, numbers) for name, numbers in (("own", (1, 2)), ("other", (20, 10))))
+    study = train(tmp_path / "study", own, target="per-label", labels=[2, 1])
+    score_elsewhere(study, own, tmp_path / "here", quiet)
+    score_elsewhere(study, other, tmp_path / "there", quiet, [20, 10])
+    here, there = (read_records(tmp_path / name)[0].scores[1] for name in ("here", "there"))
+    assert set(here) == {(str(case), label) for case in range(3) for label in "12"}
+    assert {key: row["dice"] for key, row in there.items()} == {key: row["dice"] for key, row in here.items()}
+    assert here["0", "1"]["dice"] != here["0", "2"]["dice"]
+    again = prepare_again(load(tmp_path / "there" / "study.yaml"), tmp_path / "there", quiet)
+    assert [structure.labels for structure in again.labelling.structures] == [(20,), (10,)]
+
+
+def test_regions_are_scored_against_those_of_the_same_names_in_the_same_order(tmp_path):
+    regions = {"both": [1, 2], "lower": [2]}
+    described = {"labels": {"background": 0} | regions, "regions_class_order": [1, 2]}
+    turned = described | {"labels": {"background": 0} | dict(reversed(regions.items()))}
+    own, other = (
+        write_raw(tmp_path / name, (1, 2), text) for name, text in (("own", described), ("other", turned))
+    )
+    study = train(tmp_path / "study", own, target="regions")
+    with pytest.raises(UserError, match=r"regions both, lower, and .*other has lower, both: list the same ones"):
+        score_elsewhere(study, other, tmp_path / "there", quiet)
+    with pytest.raises(UserError, match="leave --labels out"):
+        score_elsewhere(study, own, tmp_path / "there", quiet, [1, 2])
+    score_elsewhere(study, own, tmp_path / "here", quiet)
+    assert load(tmp_path / "here" / "study.yaml").labels == "all"
+
+
+def test_what_is_ignored_is_what_the_other_description_says_and_without_one_what_the_study_says(place, tmp_path):
+    study = tmp_path / "study"
+    shutil.copytree(place / "study" / "runs" / "dice" / "fold-0", study / "runs" / "dice" / "fold-0")
+    shutil.copy(place / "study" / "study.yaml", study)
+    (study / "study.yaml").write_text((study / "study.yaml").read_text().replace("ignore: null", "ignore: 2"))
+    described = write_raw(tmp_path / "described", (2, 1), {"labels": {"background": 0, "ignore": 1, "bone": 2}})
+    bare = write_raw(tmp_path / "bare", (1, 2))
+    for data, label, ignored in ((described, 2, 1), (bare, 1, 2)):
+        score_elsewhere(study, data, tmp_path / f"of-{data.name}", quiet, [label])
+        again = prepare_again(
+            load(tmp_path / f"of-{data.name}" / "study.yaml"), tmp_path / f"of-{data.name}", quiet
+        )
+        assert again.labelling.ignore == ignored
 
 
 def test_what_nobody_annotated_of_the_other_data_counts_nowhere_and_its_channels_are_counted(place, tmp_path):

@@ -104,7 +104,7 @@ def prepare(
         source: folder of volumes, or a CSV manifest.
         grid: (Z, Y, X) voxels that every case is brought to; none where there is a spacing.
         spacing: (z, y, x) mm, the `median` of the cases, or `native`, each case's own.
-        labels: `all`, or the chosen ones.
+        labels: `all`, in the order of their numbers, or the chosen ones in theirs.
         target: how labels become targets; see `Labelling`.
         channels: of the images, by name; the data set's usual ones by default.
         ignore: the label of what is not annotated; what the data set says of it by default.
@@ -240,7 +240,7 @@ def _chosen_labels(
     absent = [label for label in labels if label not in present]
     if absent:
         raise UserError(f"{source}: no case holds label {absent[0]}; the labels there are {sorted(present)}.")
-    return sorted(labels)
+    return list(labels)
 
 
 def _look(

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spineloss.data.cache import Cache
+from spineloss.data.cases import Labels
 from spineloss.data.dataset import Dataset
 from spineloss.data.labelling import Labelling
 from spineloss.data.layouts import find_cases
@@ -39,7 +40,8 @@ def score_elsewhere(
         source: a folder of volumes with masks, or a CSV manifest.
         output: the test's folder.
         progress: receives a line about what is being done.
-        labels: of the other data that are what the networks segment; those that the study was trained on if none.
+        labels: of the other data that are what the networks segment, in the order of their structures; those that
+            the study was trained on if none.
         cache: of prepared cases; the user's by default.
 
     Raises:
@@ -49,28 +51,12 @@ def score_elsewhere(
     study, runs = load(study_file(folder)), finished_runs(folder)
     if not runs:
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
-    predictor = Predictor([runs[0][0]])
-    labelling = predictor.labelling
-    wanted = [label for structure in labelling.structures for label in structure.labels]
-    frame = runs[0][1]
+    predictor, frame = Predictor([runs[0][0]]), runs[0][1]
     # The median is that of the data that the networks were trained on.
-    spacing = frame.get("spacing") or study.spacing
-    others = {"labels": tuple(labels or wanted), "spacing": spacing, "leave_out": (), "held_out": None}
-    if set(predictor.channels) <= set(find_cases(source).channels):
-        others["channels"] = tuple(predictor.channels)
-    tested = study.model_copy(update={"data": source} | others)
-    data = prepare_study(tested, progress, cache, frame["orientation"])
-    if data.labelling.outputs != labelling.outputs:
-        raise UserError(
-            f"{folder} was trained on {len(labelling.structures)} structures ({', '.join(labelling.names)}): "
-            f"name as many labels of {source}."
-        )
-    if len(data.channels) != len(predictor.channels):
-        raise UserError(
-            f"{source} has {len(data.channels)} channel(s) ({', '.join(data.channels)}), and the networks of "
-            f"{folder} take {len(predictor.channels)} ({', '.join(predictor.channels)}): bring those."
-        )
-    _begin(tested, folder, output, data, labelling)
+    tested = _tested(study, source, predictor, labels, frame.get("spacing") or study.spacing)
+    data = prepare_study(tested, progress, cache, frame["orientation"], tested.labels)
+    _refuse_other_outputs(folder, source, data, predictor)
+    _begin(tested, folder, output, data, predictor.labelling)
     for trained, record in runs:
         run = Run.of(output, record["method"], record["fold"], record["repeat"])
         if run.record().get("tested", {}).get("files") != record["files"] or run.damage():
@@ -79,9 +65,50 @@ def score_elsewhere(
     write_table(output)
 
 
+def _tested(study: Study, source: Path, predictor: Predictor, labels: Sequence[int] | None, spacing: Any) -> Study:
+    """The study's settings as they hold for the other data."""
+    layout = find_cases(source)
+    others = {"data": source, "labels": _labels(predictor.labelling, labels), "spacing": spacing}
+    others |= {"leave_out": (), "held_out": None}
+    if layout.labels != Labels():
+        others["ignore"] = None  # what nobody annotated there is said there, and its numbers mean other things
+    if set(predictor.channels) <= set(layout.channels):
+        others["channels"] = tuple(predictor.channels)
+    return study.model_copy(update=others)
+
+
+def _labels(labelling: Labelling, labels: Sequence[int] | None) -> Literal["all"] | tuple[int, ...]:
+    """Those of the other data, in the order of the networks' structures."""
+    if labelling.kind != "regions":
+        return tuple(labels or (label for structure in labelling.structures for label in structure.labels))
+    if labels:
+        raise UserError("The networks segment regions, and dataset.json says of which labels: leave --labels out.")
+    return "all"
+
+
+def _refuse_other_outputs(folder: Path, source: Path, data: Dataset, predictor: Predictor) -> None:
+    """Refuse data with other structures or channels than the networks were trained on."""
+    trained, there = predictor.labelling, data.labelling
+    if trained.kind == "regions" and there.names != trained.names:
+        raise UserError(
+            f"{folder} was trained on the regions {', '.join(trained.names)}, and {source} has "
+            f"{', '.join(there.names)}: list the same ones in its dataset.json, in the same order."
+        )
+    if there.outputs != trained.outputs:
+        raise UserError(
+            f"{folder} was trained on {len(trained.structures)} structures ({', '.join(trained.names)}): "
+            f"name as many labels of {source}."
+        )
+    if len(data.channels) != len(predictor.channels):
+        raise UserError(
+            f"{source} has {len(data.channels)} channel(s) ({', '.join(data.channels)}), and the networks of "
+            f"{folder} take {len(predictor.channels)} ({', '.join(predictor.channels)}): bring those."
+        )
+
+
 def _begin(study: Study, folder: Path, output: Path, data: Dataset, labelling: Labelling) -> None:
     """Write what the folder is, or refuse one that is anything else."""
-    # The digest is of what the files hold: which labels of it are scored, and against which structure, is beside it.
+    # The digest is of what the files hold, whichever of their labels the structures are scored against.
     labels = [list(structure.labels) for structure in data.labelling.structures]
     identity = {"study": str(folder.resolve()), "data": data.digest, "labels": labels}
     about = output / "test.json"

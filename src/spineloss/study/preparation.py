@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from spineloss.data import dataset
 from spineloss.data.cache import Cache
@@ -13,7 +14,11 @@ from spineloss.study.settings import Study, load
 
 
 def prepare_study(
-    study: Study, progress: Callable[[str], None], cache: Cache | None = None, orientation: str | None = None
+    study: Study,
+    progress: Callable[[str], None],
+    cache: Cache | None = None,
+    orientation: str | None = None,
+    labels: Literal["all"] | tuple[int, ...] | None = None,
 ) -> Dataset:
     """The samples that a study trains on.
 
@@ -22,15 +27,17 @@ def prepare_study(
         progress: receives a line about what is being done.
         cache: of prepared cases; the user's by default.
         orientation: that of networks trained before; the data's own by default.
+        labels: in the order of the structures of networks trained before; the study's, sorted, by default.
 
     Raises:
         UserError: the data has problems.
     """
+    own = study.labels if study.labels == "all" else sorted(study.labels)
     return dataset.prepare(
         study.data,
         grid=study.grid,
         spacing=study.spacing,
-        labels=study.labels,
+        labels=labels or own,
         target=study.target,
         channels=None if study.channels == "auto" else study.channels,
         ignore=study.ignore,
@@ -64,7 +71,9 @@ def prepare_again(study: Study, folder: Path, progress: Callable[[str], None]) -
         UserError: the data is no longer there, has problems, or is other data.
     """
     began = read_folds(folder)
-    data = prepare_study(study, progress, orientation=began["orientation"])
+    # A test of networks trained before keeps the order that its labels were named in.
+    labels = study.labels if (folder / "test.json").exists() else None
+    data = prepare_study(study, progress, orientation=began["orientation"], labels=labels)
     if began["data"] != data.digest:
         raise UserError(f"{study.data} is not the data that {folder} was trained on: bring it back.")
     return data
