@@ -85,6 +85,8 @@ def test_a_test_of_other_labels_is_another_test(place):
     with pytest.raises(UserError, match="holds another study or test: choose another folder"):
         score_elsewhere(place / "study", place / "other", place / "test", quiet, [14], Cache(place / "cache"))
     assert load(place / "test" / "study.yaml").labels == (7,)
+    with pytest.raises(UserError, match="--labels names 7 twice"):
+        score_elsewhere(place / "study", place / "other", place / "test", quiet, [7, 7], Cache(place / "cache"))
 
 
 def train(folder, data, **settings):

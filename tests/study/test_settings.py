@@ -168,6 +168,7 @@ PHASED = "data: v\nepochs: 4\nmethods: [{{loss: dice, phases: [{{{}}}]}}]"
         ("data: v\nmethods: [dice]\nleave_out: [3]", "put each id in quotes, as in ['03']"),
         ("data: v\nmethods: [dice]\nrepeats: 0", "repeats"),
         ("data: v\nmethods: [dice]\ntarget: regions\nlabels: [1]", "leave `labels` out"),
+        ("data: v\nmethods: [dice]\nlabels: [1, 2, 2]", "line 3: labels: 2 is named twice"),
         ("data: v\nmethods: [dice]\ngroups: 'a('", "is not a regular expression"),
         ("data: v\nmethods: [dice]\nbeside: thesis", "beside"),
         ("methods: [dice]", "the key 'data' is missing"),

@@ -79,6 +79,9 @@ def _tested(study: Study, source: Path, predictor: Predictor, labels: Sequence[i
 
 def _labels(labelling: Labelling, labels: Sequence[int] | None) -> Literal["all"] | tuple[int, ...]:
     """Those of the other data, in the order of the networks' structures."""
+    for label in labels or ():
+        if labels.count(label) > 1:
+            raise UserError(f"--labels names {label} twice: name each label once.")
     if labelling.kind != "regions":
         return tuple(labels or (label for structure in labelling.structures for label in structure.labels))
     if labels:

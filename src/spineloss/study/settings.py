@@ -163,6 +163,14 @@ class Study(Settings):
             raise ValueError("a network with arguments needs a `name`, as in {name: DynUNet, kernel_size: [3, 3]}")
         return network
 
+    @field_validator("labels")
+    @classmethod
+    def _are_named_once(cls, labels: Any) -> Any:
+        for label in () if labels == "all" else labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"{label} is named twice; name each label once")
+        return labels
+
     @field_validator("leave_out", mode="before")
     @classmethod
     def _are_texts(cls, cases: Any) -> Any:
