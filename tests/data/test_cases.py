@@ -166,6 +166,36 @@ def test_every_problem_is_found_and_named(how, tmp_path):
     assert "\n" not in problem.sentence
 
 
+def test_a_mask_of_one_label_that_lies_elsewhere_than_the_others_or_has_nan_is_refused(tmp_path):
+    folder = myosegmentum(tmp_path)
+    second = folder / "c1" / "vertebrae" / "L2.mha"
+    mask = sitk.ReadImage(second)
+    mirrored = sitk.Flip(mask, [True, False, False])
+    # The same voxels in space: the grid alone is another.
+    assert mirrored.GetSize() == mask.GetSize() and mirrored.GetDirection() != mask.GetDirection()
+    array = sitk.GetArrayFromImage(mask).astype(np.float32)
+    array[0, 0, 0] = np.nan
+    broken = sitk.GetImageFromArray(array)
+    broken.CopyInformation(mask)
+    for image, reason in (
+        (mirrored, "another direction than the masks beside it"),
+        (broken, "1 voxels that are NaN"),
+    ):
+        save(image, second)
+        (problem,) = check(find_cases(folder)).problems
+        assert reason in problem.sentence and str(second) in problem.sentence and problem.case == "c1"
+
+
+def test_a_mask_of_one_label_that_lies_over_others_is_said(tmp_path):
+    folder = myosegmentum(tmp_path)
+    masks = [folder / "c1" / "vertebrae" / f"L{label}.mha" for label in (1, 2)]
+    save(sitk.ReadImage(masks[0]) | sitk.ReadImage(masks[1]), masks[1])
+    report = check(find_cases(folder))
+    (overlap,) = [remark.sentence for remark in report.remarks if "lies over" in remark.sentence]
+    assert overlap == f"{masks[1]} lies over the masks before it in 24 voxels, which get its label 2."
+    assert report.problems == [] and report.rows[0].voxels == {2: 36}
+
+
 @pytest.mark.parametrize("content", [None, "empty", "case,picture\n1,2\n", "case,image,mask\na/b,i,m\n"])
 def test_what_is_no_data_is_told(content, tmp_path):
     source = tmp_path / "data"

@@ -18,7 +18,7 @@ from spineloss.errors import UserError
 from spineloss.files import cache_folder, write_atomically, write_json
 
 REMEDY = "free some space, or name another folder for the cache in SPINELOSS_CACHE"
-VERSION = 2  # raise it when preprocessing or checking changes
+VERSION = 3  # raise it when preprocessing or checking changes
 
 
 def key_of(value: Any) -> str:

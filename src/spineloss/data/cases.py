@@ -11,6 +11,8 @@ from spineloss.data import volumes
 from spineloss.data.guards import refuse
 from spineloss.errors import UserError
 
+TOLERANCE = 1e-3  # of geometry: relative to the spacing, and of direction cosines
+
 
 @dataclass(frozen=True)
 class Case:
@@ -95,25 +97,51 @@ def read_images(case: Case) -> list[sitk.Image]:
     return [channel for path in case.images for channel in volumes.read_channels(path)]
 
 
-def read_labels(masks: Iterable[tuple[Path, int | None]]) -> sitk.Image:
+def read_labels(masks: Iterable[tuple[Path, int | None]]) -> tuple[sitk.Image, list[str]]:
     """One label map of a case's masks, merged where there is a binary mask per label.
 
+    Returns:
+        The label map, and a sentence for each mask that lies over those before it.
+
     Raises:
-        UserError: a file cannot be read, or the masks differ in geometry.
+        UserError: a file cannot be read, or of several masks one has another grid or voxels that are NaN.
     """
     merged: np.ndarray | None = None
+    overlaps = []
     for path, label in masks:
         mask = volumes.read(path)
         if label is None:
-            return mask
+            return mask, []
         if merged is None:
             first, merged = mask, np.zeros(mask.GetSize()[::-1], np.int32)
-        if mask.GetSize() != first.GetSize():
-            raise refuse(path, "it has another size than the masks beside it", "export it again")
-        merged[volumes.array_of(mask) != 0] = label
+        if (difference := geometry_difference(first, mask)) is not None:
+            raise refuse(path, f"it has another {difference} than the masks beside it", "export it again")
+        array = volumes.array_of(mask)
+        volumes.refuse_not_finite(array, str(path))
+        inside = array != 0
+        if taken := np.count_nonzero(merged[inside]):
+            overlaps.append(
+                f"{path} lies over the masks before it in {taken} voxels, which get its label {label}."
+            )
+        merged[inside] = label
     image = sitk.GetImageFromArray(merged)
     image.CopyInformation(first)
-    return image
+    return image, overlaps
+
+
+def geometry_difference(image: sitk.Image, other: sitk.Image) -> str | None:
+    """In what the grid of a mask, or of another channel, is not that of an image; none where it is."""
+    if image.GetSize() != other.GetSize():
+        return f"size ({list(other.GetSize())}, not {list(image.GetSize())})"
+    spacing = np.array(image.GetSpacing())
+    if np.abs(np.subtract(other.GetSpacing(), spacing) / spacing).max() > TOLERANCE:
+        return "spacing"
+    if np.abs(np.subtract(other.GetDirection(), image.GetDirection())).max() > TOLERANCE:
+        return "direction"
+    corner = image.TransformContinuousIndexToPhysicalPoint([0.0, 0.0, 0.0])
+    if np.abs(np.subtract(other.GetOrigin(), corner)).max() > 0.1 * spacing.min():
+        return "origin"
+    return None
 
 
 def read_case(case: Case, orientation: str) -> tuple[list[sitk.Image], sitk.Image]:
@@ -123,4 +151,4 @@ def read_case(case: Case, orientation: str) -> tuple[list[sitk.Image], sitk.Imag
         UserError: a file cannot be read.
     """
     channels = [volumes.orient(channel, orientation) for channel in read_images(case)]
-    return channels, volumes.orient(read_labels(case.masks), orientation)
+    return channels, volumes.orient(read_labels(case.masks)[0], orientation)

@@ -12,10 +12,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from spineloss.data import volumes
-from spineloss.data.cases import Case, Layout, Problem, read_images, read_labels
+from spineloss.data.cases import Case, Layout, Problem, geometry_difference, read_images, read_labels
 from spineloss.errors import UserError
 
-TOLERANCE = 1e-3  # of geometry: relative to the spacing, and of direction cosines
 LARGEST_LABEL = 2**31 - 1
 # Volumes of more voxels are taken one after the other: each takes gigabytes while it is looked at and prepared.
 LARGE = 2**25
@@ -85,10 +84,9 @@ def check(layout: Layout, use: Use | None = None) -> Report:
 
 def _inspect(case: Case, layout: Layout, use: Use | None) -> _Inspection:
     try:
-        images, labels = read_images(case), read_labels(case.masks)
-        remarks = [
-            Problem(case.id, "remark", sentence) for path in case.paths() for sentence in volumes.remarks(path)
-        ]
+        images, (labels, overlaps) = read_images(case), read_labels(case.masks)
+        sentences = [*overlaps, *(sentence for path in case.paths() for sentence in volumes.remarks(path))]
+        remarks = [Problem(case.id, "remark", sentence) for sentence in sentences]
     except UserError as error:
         return _Inspection([Problem(case.id, "unreadable", str(error))])
     if (problem := _wrong_count(case, len(images), layout.channels)) is not None:
@@ -186,21 +184,6 @@ def _no_label_map(label_map: np.ndarray) -> str | None:
         return f"has {bad} voxels that are NaN or infinite: set them to a label, such as 0 for background"
     if (label_map != np.round(label_map)).any() or label_map.min() < 0 or label_map.max() > LARGEST_LABEL:
         return "holds values that are no labels (0, 1, 2, ...): export it as a label map"
-    return None
-
-
-def geometry_difference(image: sitk.Image, labels: sitk.Image) -> str | None:
-    """In what the grid of labels, or of another channel, is not that of an image; none where it is."""
-    if image.GetSize() != labels.GetSize():
-        return f"size ({list(labels.GetSize())}, not {list(image.GetSize())})"
-    spacing = np.array(image.GetSpacing())
-    if np.abs(np.subtract(labels.GetSpacing(), spacing) / spacing).max() > TOLERANCE:
-        return "spacing"
-    if np.abs(np.subtract(labels.GetDirection(), image.GetDirection())).max() > TOLERANCE:
-        return "direction"
-    corner = image.TransformContinuousIndexToPhysicalPoint([0.0, 0.0, 0.0])
-    if np.abs(np.subtract(labels.GetOrigin(), corner)).max() > 0.1 * spacing.min():
-        return "origin"
     return None
 
 

@@ -13,8 +13,7 @@ from torch import nn
 
 from spineloss import networks
 from spineloss.data import volumes
-from spineloss.data.cases import Case
-from spineloss.data.check import geometry_difference
+from spineloss.data.cases import Case, geometry_difference
 from spineloss.data.dataset import normalised
 from spineloss.data.labelling import Labelling, labelling_of
 from spineloss.data.preprocessing import Grid, resize_image
