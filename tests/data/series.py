@@ -45,8 +45,8 @@ def write_series(folder: Path, array: np.ndarray, *, uid="1.2.5", name="{:03d}.d
     return folder
 
 
-def write_enhanced(path: Path, array: np.ndarray, positions):
-    """All frames in one file; `positions` along z in mm, in the order of the frames."""
+def write_enhanced(path: Path, array: np.ndarray, positions, *, slopes=None):
+    """All frames in one file; `positions` along z in mm and `slopes` of intensities, in the order of frames."""
     header = empty(ENHANCED_MR, "1.2.6")
     header.NumberOfFrames, header.Rows, header.Columns = array.shape
     header.PixelData = array.astype(np.int16).tobytes()
@@ -61,6 +61,10 @@ def write_enhanced(path: Path, array: np.ndarray, positions):
         position.ImagePositionPatient = [5.0, -3.0, float(along)]
         frame.PlanePositionSequence = Sequence([position])
         frames.append(frame)
+    for frame, slope in zip(frames, slopes or [], strict=False):
+        scale = Dataset()
+        scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = slope, 0, "US"
+        frame.PixelValueTransformationSequence = Sequence([scale])
     header.PerFrameFunctionalGroupsSequence = Sequence(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
     header.save_as(path, enforce_file_format=True)

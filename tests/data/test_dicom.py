@@ -28,6 +28,30 @@ def test_slices_keep_the_fractions_of_their_own_scale(tmp_path):
     assert np.array_equal(volumes.array_of(image), wanted)
 
 
+def unsigned(header, number):
+    header.PixelRepresentation = int(number > 0)
+
+
+def of_8_bits(header, number):
+    if number == 0:
+        header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 8, 8, 7, 0
+        header.PixelData = header.PixelData[::2]
+
+
+def stored_in_12_bits(header, number):
+    header.RescaleSlope, header.RescaleIntercept = 2, 0
+    if number == 0:
+        header.BitsStored, header.HighBit = 12, 11
+
+
+@pytest.mark.parametrize(("change", "scale"), [(unsigned, 1), (of_8_bits, 1), (stored_in_12_bits, 2)])
+def test_slices_keep_their_numbers_where_pixel_types_differ(tmp_path, change, scale):
+    array = 50 * (ARRAY - 450)
+    array[0] = ARRAY[0] % 200
+    image = volumes.read(write_series(tmp_path / "s", array, change=change))
+    assert np.array_equal(volumes.array_of(image), scale * array)
+
+
 def moved(sideways=0.0, along=0.0, only=None):
     def change(header, number):
         if only in (None, number):
@@ -96,6 +120,15 @@ def test_frames_in_order_are_read_and_others_refused(tmp_path):
         volumes.read(write_enhanced(tmp_path / "gap.dcm", ARRAY, [0, 4, 8, 16, 20, 24, 28, 32]))
     with pytest.raises(UserError, match="same position"):
         volumes.read(write_enhanced(tmp_path / "twice.dcm", ARRAY, np.repeat(4.0 * np.arange(4), 2)))
+
+
+def test_frames_of_one_intensity_scale_are_read_and_of_several_refused(tmp_path):
+    positions = 4.0 * np.arange(8)
+    alike = volumes.read(write_enhanced(tmp_path / "alike.dcm", ARRAY, positions, slopes=[2, 2.0] * 4))
+    assert np.array_equal(volumes.array_of(alike), 2 * ARRAY)
+    for name, slopes in (("each", range(1, 9)), ("some", [2])):
+        with pytest.raises(UserError, match="different intensity scales; convert it with dcm2niix"):
+            volumes.read(write_enhanced(tmp_path / f"{name}.dcm", ARRAY, positions, slopes=slopes))
 
 
 @pytest.mark.parametrize(("kind", "name"), [(SEGMENTATION, "SEG"), (CONTOURS, "RTSTRUCT")])

@@ -34,6 +34,14 @@ REPEATS = {
     "AcquisitionNumber": "acquisitions",
     "TriggerTime": "heart phases",
 }
+# What says which number a stored pixel is, and what it is where a header does not say it.
+NUMBERS = {
+    "RescaleSlope": 1,
+    "RescaleIntercept": 0,
+    "PixelRepresentation": 0,
+    "BitsAllocated": 16,
+    "BitsStored": 16,
+}
 UNEVEN = 0.01  # of the distance between slices, beside 0.01 mm for rounded positions
 TILT = 0.01  # mm sideways per mm along the normal; about half a degree
 UNDEFINED = 0xFFFFFFFF  # the length of an element that ends where its delimiter says
@@ -175,9 +183,9 @@ def read_series(folder: Path) -> sitk.Image:
     slices = series_of(folder)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(one.path) for one in slices])
-    scales = {(str(s.header.get("RescaleSlope", 1)), str(s.header.get("RescaleIntercept", 0))) for s in slices}
-    if len(scales) > 1:
-        # ITK reads all slices as the first one's type, which cuts the fractions of the others off.
+    kinds = {tuple(str(one.header.get(key, usual)) for key, usual in NUMBERS.items()) for one in slices}
+    if len(kinds) > 1:
+        # ITK reads all slices as the first one's type, which cuts fractions off and wraps what it does not hold.
         reader.SetOutputPixelType(sitk.sitkFloat32)
     return place(reader.Execute(), [one.plane for one in slices])
 
@@ -316,7 +324,7 @@ def read_file(path: Path) -> sitk.Image:
     """Read a multi-frame DICOM file as a volume.
 
     Raises:
-        UserError: it is a single slice, or its frames do not make one regular volume.
+        UserError: it is a single slice, or its frames do not make one regular volume of one intensity scale.
     """
     planes = frames_of(path)
     image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
@@ -341,6 +349,10 @@ def frames_of(path: Path) -> list[Plane]:
             raise ValueError(f"{len(groups)} frame descriptions for {frames} frames")
         shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         planes = [_frame(number, group, shared) for number, group in enumerate(groups, start=1)]
+        scales = {_scale(group, shared) for group in groups}
+    if len(scales) > 1:
+        # ITK takes the first one's for all.
+        raise refuse(path, "its frames have different intensity scales", "convert it with dcm2niix")
     check_planes(path, planes)
     return planes
 
@@ -352,6 +364,13 @@ def _frame(number: int, group: Dataset, shared: Dataset) -> Plane:
         if inner:
             merged.update(inner[0])
     return _plane(f"frame {number}", merged)
+
+
+def _scale(group: Dataset, shared: Dataset) -> tuple[float, float]:
+    """Slope and intercept from stored pixels to intensities."""
+    name = "PixelValueTransformationSequence"
+    inner = (group.get(name) or shared.get(name) or [Dataset()])[0]
+    return float(inner.get("RescaleSlope", 1)), float(inner.get("RescaleIntercept", 0))
 
 
 def remarks(path: Path) -> list[str]:
