@@ -9,6 +9,7 @@ import yaml
 
 from data.test_cases import paired, save, volume
 from spineloss.data.cache import Cache
+from spineloss.data.cases import read_case
 from spineloss.data.check import check
 from spineloss.data.dataset import prepare
 from spineloss.data.layouts import find_cases
@@ -205,6 +206,24 @@ def test_each_volume_is_read_once_from_file_to_sample(tmp_path, monkeypatch):
     other = prepared(tmp_path, target="per-label")
     assert len(count) == 4 and other.labelling.names == ["1", "2"]
     assert np.array_equal(first.samples["c1"].image, again.samples["c1"].image)
+
+
+def oblique(degrees):
+    """The labels of `volume`, turned about the patient's long axis."""
+    image, x, y = volume(labels=True, code="LPS"), np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    image.SetDirection((x, -y, 0, y, x, 0, 0, 0, 1))
+    return image
+
+
+@pytest.mark.parametrize("angles", [(44.99, 45.01), (45.01, 44.99)])
+def test_an_image_and_its_mask_that_differ_by_rounding_are_turned_alike(tmp_path, angles):
+    for kind, degrees in zip(("images", "masks"), angles, strict=True):
+        save(oblique(degrees), tmp_path / kind / "c1.mha")
+    data = prepared(tmp_path)
+    (image,), labels = read_case(find_cases(tmp_path).cases[0], data.orientation)
+    image, labels = sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(labels)
+    assert np.array_equal(image, labels)
+    assert np.array_equal(data.samples["c1"].own_target()[0], labels > 0)
 
 
 def test_a_damaged_cache_is_made_again_with_the_same_numbers(tmp_path):

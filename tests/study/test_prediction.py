@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from ellipsoids import ellipsoids
 from spineloss.data.labelling import Labelling, Structure
@@ -113,6 +114,24 @@ def test_images_in_memory_pass_the_checks_of_files(study, tmp_path):
     for reason, one in bad.items():
         with pytest.raises(UserError, match=reason):
             predictor.mask(one)
+
+
+def test_channels_that_differ_by_rounding_are_turned_alike_and_stay_as_they_are(study):
+    predictor, seen = Predictor(find_runs(study)), []
+    predictor.channels = ["T1", "T2"]
+    channels = [sitk.GetImageFromArray(ellipsoids(99)[0]) for _ in predictor.channels]
+    for channel, degrees in zip(channels, (44.99, 45.01), strict=True):
+        x, y = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        channel.SetDirection((x, -y, 0, y, x, 0, 0, 0, 1))
+    before = [channel.GetDirection() for channel in channels]
+
+    def probabilities(turned):
+        seen.extend(sitk.GetArrayFromImage(channel) for channel in turned)
+        return torch.zeros(1, *seen[0].shape)
+
+    predictor.probabilities = probabilities
+    assert predictor.mask(channels).GetDirection() == before[0]
+    assert np.array_equal(*seen) and [channel.GetDirection() for channel in channels] == before
 
 
 def test_labels_of_any_size_are_written(study, tmp_path):

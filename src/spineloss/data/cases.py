@@ -150,5 +150,15 @@ def read_case(case: Case, orientation: str) -> tuple[list[sitk.Image], sitk.Imag
     Raises:
         UserError: a file cannot be read.
     """
-    channels = [volumes.orient(channel, orientation) for channel in read_images(case)]
-    return channels, volumes.orient(read_labels(case.masks)[0], orientation)
+    *channels, labels = orient_alike([*read_images(case), read_labels(case.masks)[0]], orientation)
+    return channels, labels
+
+
+def orient_alike(images: Sequence[sitk.Image], orientation: str) -> list[sitk.Image]:
+    """Volumes that lie alike, turned to an orientation: all as the first one, whose geometry they take over.
+
+    They may differ by rounding, and at 45 degrees it decides what the nearest axes of each by itself are.
+    """
+    for other in images[1:]:
+        other.CopyInformation(images[0])
+    return [volumes.orient(image, orientation) for image in images]

@@ -15,7 +15,7 @@ import yaml
 
 from spineloss.data import preprocessing, volumes
 from spineloss.data.cache import Cache, key_of, map_tensor
-from spineloss.data.cases import Case, Layout, read_case
+from spineloss.data.cases import Case, Layout, orient_alike, read_case
 from spineloss.data.check import Report
 from spineloss.data.groups import group_cases
 from spineloss.data.labelling import Kind, Labelling, labelling_of
@@ -258,8 +258,8 @@ def _look(
 
     def use(case: Case, digest: str, images: list[sitk.Image], labels: sitk.Image) -> None:
         if case.id in wanted:
-            turned = [volumes.orient(image, frame.orientation) for image in images]
-            cache.write(frame.key(digest), frame.resampled(turned, volumes.orient(labels, frame.orientation)))
+            *turned, turned_labels = orient_alike([*images, labels], frame.orientation)
+            cache.write(frame.key(digest), frame.resampled(turned, turned_labels))
 
     return cache.report(layout, use), frame
 

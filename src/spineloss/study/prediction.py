@@ -13,7 +13,7 @@ from torch import nn
 
 from spineloss import networks
 from spineloss.data import volumes
-from spineloss.data.cases import Case, geometry_difference
+from spineloss.data.cases import Case, geometry_difference, orient_alike
 from spineloss.data.dataset import normalised
 from spineloss.data.labelling import Labelling, labelling_of
 from spineloss.data.preprocessing import Grid, resize_image
@@ -103,7 +103,8 @@ class Predictor:
             volumes.refuse_not_finite(volumes.array_of(channel), name)
             if (difference := geometry_difference(first, channel)) is not None:
                 raise UserError(f"{name} has another {difference} than {first_name}: resample it onto that.")
-        oriented = [volumes.orient(channel, self.orientation) for _, channel in images]
+        # Copies, as an image in memory is the caller's.
+        oriented = orient_alike([sitk.Image(channel) for _, channel in images], self.orientation)
         mask = sitk.GetImageFromArray(self.labelling.label_map(self.probabilities(oriented)))
         mask.CopyInformation(oriented[0])
         return volumes.restore(mask, first)
