@@ -280,6 +280,26 @@ def test_the_raw_of_an_mhd_counts(tmp_path):
     assert prepared(source, cache=cache).digest != first.digest
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "other"),
+    [(200, np.uint8, np.int8), (-200, np.int16, np.uint16), (0.5, np.float32, np.int32)],
+)
+def test_bytes_that_are_other_numbers_in_another_type_are_other_content(tmp_path, value, kind, other):
+    source = paired(tmp_path, count=1)
+
+    def digest(array):
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(volume(1))
+        save(image, source / "images" / "c1.mha")
+        return check(find_cases(source)).content["c1"]
+
+    array = np.full((6, 10, 8), value, kind)
+    assert digest(array) != digest(array.view(other))
+    # The same numbers are the same content, as they were when digests had no type.
+    few = np.arange(480, dtype=np.uint16).reshape(array.shape)
+    assert digest(few) == digest(few.astype(np.int16))
+
+
 def test_no_number_is_pushed_off_the_screen(tmp_path, capsys, monkeypatch):
     import sys
 

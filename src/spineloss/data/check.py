@@ -19,6 +19,8 @@ LARGEST_LABEL = 2**31 - 1
 # Volumes of more voxels are taken one after the other: each takes gigabytes while it is looked at and prepared.
 LARGE = 2**25
 ALONE = threading.Lock()
+# By bytes in a voxel. Volumes of these types are digested without it, as they were when studies of them began.
+USUAL = {1: np.uint8, 2: np.int16, 4: np.float32, 8: np.float64}
 
 # Takes a case without problems, its digest, channels and label map, while they are in memory.
 Use = Callable[[Case, str, list[sitk.Image], sitk.Image], None]
@@ -121,11 +123,20 @@ def _measure(
         sum(count for label, count in voxels.items() if label != ignore) / label_map.size,
     )
     geometry = repr((image.GetSize(), image.GetSpacing(), image.GetDirection())).encode()
-    pixels = _digest(*(array.data for array in arrays))
+    pixels = _digest(*(part for array in arrays for part in (_type_of(array), array.data)))
     content = _digest(pixels.encode(), geometry, label_map.astype(np.int32).data)
     if use is not None and not problems:
         use(case, content, images, labels)
     return _Inspection(problems, remarks, row, pixels, content)
+
+
+def _type_of(array: np.ndarray) -> bytes:
+    """The type of voxels whose bytes are other numbers in the usual type of that size; of all others nothing."""
+    usual, own = np.dtype(USUAL[array.dtype.itemsize]), array.dtype
+    whole = "f" not in (usual.kind, own.kind)
+    if own == usual or (whole and np.array_equal(array.view(usual), array)):
+        return b""
+    return own.name.encode()
 
 
 def _digest(*parts: bytes | memoryview) -> str:
