@@ -81,7 +81,7 @@ def test_a_manifest_as_spreadsheets_write_it(tmp_path, encoding, delimiter):
     paired(tmp_path)
     os.rename(tmp_path / "images" / "c2.mha", tmp_path / "images" / "für.mha")
     lines = [
-        "Case;Image;Mask;Comment",
+        "Case;Image;Mask;Comment;;",
         "1;images\\c1.mha;masks\\c1.mha;ü",
         'b;"images/für.mha";masks/c2.mha;',
         ";;;",
@@ -101,6 +101,9 @@ def test_a_manifest_as_spreadsheets_write_it(tmp_path, encoding, delimiter):
         (b"PK\x03\x04\0\0", "binary"),
         (b"case,image,mask\na,b,c\na,b,c\n", "line 3"),
         (b"case,image,mask\na,b\n", "line 2"),
+        (b"case,image,Image,mask\na,b,c,b\n", "the column 'image' twice: .* such as image_T1"),
+        (b"case,image_T1,image_T1,mask\na,b,c,b\n", "the column 'image_T1' twice"),
+        (b"case,image,mask,mask\na,b,c,b\n", "the column 'mask' twice"),
     ],
 )
 def test_what_is_no_manifest_is_explained(tmp_path, content, reason):

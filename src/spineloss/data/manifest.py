@@ -1,6 +1,7 @@
 """A CSV manifest: the columns case, image, mask (and group), as Python, R, or a spreadsheet writes them."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 
 from spineloss.data.cases import Case, Layout, Problem
@@ -56,6 +57,12 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     written = [name.strip() for name in next(csv.reader([header.strip("\r")], delimiter=delimiter))]
     # A channel's name is kept as it is written.
     names = [IMAGE + name[len(IMAGE) :] if name.lower().startswith(IMAGE) else name.lower() for name in written]
+    for name, times in Counter(names).items():
+        if times > 1 and (name in ("case", "mask", "group") or _is_image(name)):
+            raise UserError(
+                f"{path} names the column {name!r} twice: keep one, or give each channel a name of its own, "
+                f"such as {IMAGE}T1."
+            )
     reader = csv.reader(text.splitlines(), delimiter=delimiter)
     rows = []
     try:
