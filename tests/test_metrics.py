@@ -173,3 +173,20 @@ def test_without_an_annotated_face_a_distance_is_undefined_and_not_missed():
     assert not is_missed(scores, "hausdorff")
     with pytest.raises(UserError, match="mask .* must have the same shape"):
         evaluate(target, target, (1, 1, 1), tolerance=1, mask=target[0])
+
+
+@pytest.mark.parametrize(("step", "tolerance"), [(0.6, 1.8), (0.3, 0.9), (1.2, 3.6), (0.7, 4.9)])
+def test_a_surface_at_the_tolerance_is_within_it(step, tolerance):
+    cube = np.zeros((20, 20, 20), bool)
+    cube[6:13, 6:13, 6:13] = True
+    moved = np.roll(cube, round(tolerance / step), axis=0)
+    assert evaluate(moved, cube, (step, step, step), tolerance=tolerance)["surface_dice"] == 1
+
+
+def test_a_mask_may_be_a_flipped_view():
+    mask = np.zeros((4, 5, 6), bool)
+    mask[1:3, 2:4, 1:5] = True
+    flipped = np.flip(mask, 0)
+    assert evaluate(flipped, mask, (1, 1, 1), tolerance=1) == evaluate(
+        flipped.copy(), mask, (1, 1, 1), tolerance=1
+    )
