@@ -1,12 +1,14 @@
 """Sums over the voxels by the C library: the twin of `plain_sums`."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 from spineloss.kernels.columns import CROSS_ENTROPY, Column
 from spineloss.kernels.passes import Pass
+from spineloss.kernels.plain_gradient import plain_gradient
 from spineloss.kernels.plain_sums import ALWAYS, Activation, plain_sums
 
 # Where the library's fixed columns are that a loss may ask for: it always has room for the cross-entropy.
@@ -47,14 +49,12 @@ class _Compiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        logits, settings = ctx.saved_tensors[0], ctx.settings
-        if torch.is_grad_enabled():
-            sums = plain_sums(*ctx.saved_tensors, **settings)
-            (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
-        else:
+        saved, settings = ctx.saved_tensors, ctx.settings  # read once: activation checkpointing gives them once
+        gradient = plain_gradient(partial(plain_sums, **settings), *saved, weights=weights)
+        if gradient is None:
             plan = _plan(settings["columns"], settings["activation"])
             every = weights.new_zeros(*weights.shape[:2], plan.width).index_add(2, plan.places, weights)
-            volumes = _pass(*ctx.saved_tensors, plan, settings["activation"], settings["ignore"])
+            volumes = _pass(*saved, plan, settings["activation"], settings["ignore"])
             gradient = volumes.gradient("spineloss_gradient", every)
         return gradient, None, None, None, None, None
 
@@ -72,7 +72,8 @@ def _plan(columns: Sequence[Column], activation: Activation) -> _Plan:
     asked = list(dict.fromkeys(column for column in same if column not in FIXED))
     first = len(ALWAYS) + 1
     found = [FIXED[column] if column in FIXED else first + asked.index(column) for column in same]
-    return _Plan(asked, torch.tensor([*range(len(ALWAYS)), *found]), first + len(asked))
+    places = torch.tensor([*range(len(ALWAYS)), *found], device="cpu")
+    return _Plan(asked, places, first + len(asked))
 
 
 def _pass(

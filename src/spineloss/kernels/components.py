@@ -7,7 +7,7 @@ import torch
 
 from spineloss.kernels import native
 from spineloss.kernels.distance_transform import LANES, parts_of, rows_of
-from spineloss.kernels.native import in_threads, is_traced, readable
+from spineloss.kernels.native import in_threads, is_traced, memory, readable
 
 
 def components_of(masks: torch.Tensor) -> torch.Tensor:
@@ -117,12 +117,12 @@ def _by_library(numbers: torch.Tensor, spacings: Sequence[Sequence[float]]) -> t
     found = torch.empty_like(volumes)
     depth, height, width = volumes.shape[1:]
     padded = -(-width // LANES) * LANES
-    squares = torch.empty(len(volumes), depth, height, padded)
-    nearest = torch.empty(squares.shape, dtype=torch.int32)
+    squares = memory(len(volumes), depth, height, padded)
+    nearest = memory(*squares.shape, dtype=torch.int32)
     steps = [(*flat, *spacing) for spacing in spacings]
 
     def scratch() -> torch.Tensor:
-        return torch.empty(4 * max(depth, height) * LANES)
+        return memory(4 * max(depth, height) * LANES)
 
     def planes(volume: int, first: int, last: int) -> None:
         line, (_, y, x) = scratch(), steps[volume]

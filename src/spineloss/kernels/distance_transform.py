@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from spineloss.kernels import native
-from spineloss.kernels.native import in_threads, is_traced, readable
+from spineloss.kernels.native import in_threads, is_traced, memory, readable
 
 Unit = Literal["mm", "voxel"]
 
@@ -74,7 +74,7 @@ def signed_distance_maps(
         return torch.where(counted, outside - inside, 0.0)
     rows = rows_of(spacing, hard)
     if not hard.numel():
-        return torch.zeros(hard.shape, device=hard.device)
+        return torch.zeros(hard.shape, dtype=torch.float32, device=hard.device)
     if is_traced() or native.library() is None or not readable(hard) or hard.ndim > 5:
         return torch.stack([_plain(sample, row) for sample, row in zip(hard, rows, strict=True)])
     each_channel = [row for row in rows for _ in range(hard.shape[1])]
@@ -84,8 +84,8 @@ def signed_distance_maps(
 def rows_of(spacing: torch.Tensor | Sequence[float] | None, volumes: torch.Tensor) -> list[list[float]]:
     """The spacing of each sample of (N, C, *spatial) volumes: 1 by default."""
     axes = volumes.ndim - 2
-    steps = torch.ones(axes) if spacing is None else torch.as_tensor(spacing)
-    return steps.double().expand(len(volumes), axes).tolist()
+    steps = torch.as_tensor([1.0] * axes if spacing is None else spacing, dtype=torch.float64, device="cpu")
+    return steps.expand(len(volumes), axes).tolist()
 
 
 LANES = 16  # of the library's widest vectors
@@ -94,7 +94,7 @@ LANES = 16  # of the library's widest vectors
 def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]]) -> torch.Tensor:
     """Signed distance maps of (N, *spatial) booleans."""
     masks = masks.contiguous()
-    found = torch.empty(masks.shape)
+    found = memory(*masks.shape)
     flat = (1,) * (4 - masks.ndim)  # an image is a volume of one plane
     masks, spacings = masks.view(len(masks), *flat, *masks.shape[1:]), [(*flat, *spacing) for spacing in spacings]
     _fill(masks, spacings, found.view(masks.shape))
@@ -104,10 +104,10 @@ def _by_library(masks: torch.Tensor, spacings: Sequence[Sequence[float]]) -> tor
 def _fill(masks: torch.Tensor, spacings: Sequence[Sequence[float]], out: torch.Tensor) -> None:
     depth, height, width = masks.shape[1:]
     padded = -(-width // LANES) * LANES
-    field = torch.empty(len(masks), depth, height, padded)
+    field = memory(len(masks), depth, height, padded)
 
     def scratch() -> torch.Tensor:
-        return torch.empty(3 * max(depth, height) * LANES)
+        return memory(3 * max(depth, height) * LANES)
 
     def planes(volume: int, first: int, last: int) -> None:
         mask, to, line = masks[volume, first:last], field[volume, first:last], scratch()

@@ -58,6 +58,11 @@ def readable(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and is_plain(tensor)
 
 
+def memory(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Memory for C to write to, whatever type and device PyTorch makes tensors of by default."""
+    return torch.empty(*shape, dtype=dtype, device="cpu")
+
+
 def is_plain(tensor: torch.Tensor) -> bool:
     """Whether a tensor is numbers in memory, of any device: strided, and under no transform of `torch.func`."""
     return (
@@ -67,6 +72,7 @@ def is_plain(tensor: torch.Tensor) -> bool:
         and not tensor.is_neg()
         and not tensor._is_zerotensor()
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not torch._C._functorch.is_legacy_batchedtensor(tensor)  # of `is_grads_batched`
         and forward_ad.unpack_dual(tensor).tangent is None
     )
 
@@ -83,18 +89,19 @@ def in_threads(work: Callable[..., None], *arguments: Sequence[Any]) -> None:
     errors: list[BaseException] = []
 
     def take(_: Any = None) -> None:
-        with suppress(IndexError):  # another thread took the last row
+        try:
             while rows and not errors:
-                row = rows.popleft()
                 try:
-                    work(*row)
-                except BaseException as error:  # none may leave a thread of C
-                    errors.append(error)
+                    row = rows.popleft()
+                except IndexError:  # another thread took the last row
+                    return
+                work(*row)
+        except BaseException as error:  # none may leave a thread of C
+            errors.append(error)
 
     if threads > 1:
         _start(take, threads)
-    else:
-        take()
+    take()  # what is left: all of one thread's rows, or those of a thread that an interrupt ended before it began
     if errors:
         raise errors[0]
 

@@ -32,7 +32,7 @@ def _ranked(values: torch.Tensor, number: int) -> torch.Tensor:
     """The value that has so many at and above it."""
     place = len(values) - number
     if _is_array(values):  # NumPy's is vectorised
-        return torch.tensor(np.partition(values.detach().numpy(), place)[place])
+        return values.new_tensor(np.partition(values.detach().numpy(), place)[place])
     return values.kthvalue(place + 1).values
 
 

@@ -95,8 +95,8 @@ class Pass:
         if weights is not None:
             weights = weights.detach().float().contiguous()
         # Kept here, as the library is given nothing but their addresses.
-        exponents = torch.tensor([column.exponent for column in columns], dtype=torch.float32)
-        kinds = torch.tensor([KINDS.index(column.kind) for column in columns], dtype=torch.int32)
+        exponents = torch.tensor([column.exponent for column in columns], dtype=torch.float32, device="cpu")
+        kinds = torch.tensor([KINDS.index(column.kind) for column in columns], dtype=torch.int32, device="cpu")
         self._volumes = (self._logits, target, mask, weights, exponents, kinds)
         self._batch = _Batch(
             *(None if volume is None else volume.data_ptr() for volume in self._volumes),
@@ -119,14 +119,14 @@ class Pass:
 
     def sums(self, function: str, columns: int) -> torch.Tensor:
         """(N, C, columns) float32."""
-        parts = torch.zeros(len(self._chunks), self._batch.classes, columns, dtype=torch.float64)
+        parts = native.memory(len(self._chunks), self._batch.classes, columns, dtype=torch.float64).zero_()
         native.in_threads(self._caller(function), *zip(*self._chunks, strict=True), _addresses(parts))
         # Added in the order of the chunks: the same digits for any number of threads.
         return parts.unflatten(0, (len(self._logits), -1)).sum(1).float()
 
     def each_voxel(self, function: str, channels: int) -> torch.Tensor:
         """A number of each voxel: (N, channels, voxels) float32."""
-        found = torch.empty(len(self._logits), channels, self._batch.voxels)
+        found = native.memory(len(self._logits), channels, self._batch.voxels)
         rows = [(*chunk, found.data_ptr()) for chunk in self._chunks]
         native.in_threads(self._caller(function), *zip(*rows, strict=True))
         return found

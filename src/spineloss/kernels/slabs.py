@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from spineloss.kernels import native
+from spineloss.kernels.plain_gradient import plain_gradient
 
 SLABS = 8  # of a batch: many take little memory, few start few operations
 LEAST = 1 << 20  # logits of a slab
@@ -60,9 +61,9 @@ class _Summed(torch.autograd.Function):
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         logits, *constants = ctx.saved_tensors
         none = [None for _ in constants]
-        if torch.is_grad_enabled():
-            whole = ctx.sums(logits, *constants)
-            return None, *torch.autograd.grad(whole, logits, weights, create_graph=True), *none
+        whole = plain_gradient(ctx.sums, logits, *constants, weights=weights)
+        if whole is not None:
+            return None, whole, *none
         gradient = torch.empty_like(logits)
         for slab in _slabs(logits):
             part, *others = slab.of(logits, *constants)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from spineloss.kernels.passes import Pass, takes
+from spineloss.kernels.plain_gradient import plain_gradient
 from spineloss.kernels.plain_sums import Activation, probabilities_of, volumes_of
 from spineloss.kernels.slabs import summed
 
@@ -75,10 +76,9 @@ class _Compiled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         logits, target, weights = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            sums = _plain(logits, target, weights, ctx.activation)
-            (gradient,) = torch.autograd.grad(sums, logits, slopes, create_graph=True)
-        else:
+        sums = partial(_plain, activation=ctx.activation)
+        gradient = plain_gradient(sums, logits, target, weights, weights=slopes)
+        if gradient is None:
             volumes = Pass(logits, target, weights=weights, activation=ctx.activation)
             gradient = volumes.gradient("spineloss_weighted_gradient", slopes.unsqueeze(2))
         return gradient, None, None, None

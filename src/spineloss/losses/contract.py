@@ -49,7 +49,7 @@ def check_spacing(spacing: torch.Tensor | Sequence[float] | None, logits: torch.
     """
     if spacing is None:
         return
-    steps, axes = torch.as_tensor(spacing), logits.ndim - 2
+    steps, axes = torch.as_tensor(spacing, device="cpu"), logits.ndim - 2
     if tuple(steps.shape) not in ((axes,), (1, axes), (len(logits), axes)):
         raise UserError(
             f"spacing must be ({axes},) or ({len(logits)}, {axes}) for these logits; it is {tuple(steps.shape)}."

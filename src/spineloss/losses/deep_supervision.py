@@ -108,6 +108,5 @@ def _resized(volume: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 def _spacing(spacing: Spacing, whole: torch.Size, shape: torch.Size) -> Spacing:
     if spacing is None:
         return None
-    steps = torch.as_tensor(spacing)
-    steps = steps.to(torch.promote_types(steps.dtype, torch.float32))  # whole numbers, too
-    return steps * torch.tensor([old / new for old, new in zip(whole, shape, strict=True)]).to(steps)
+    steps = torch.as_tensor(spacing, dtype=torch.float64, device="cpu")
+    return steps * steps.new_tensor([old / new for old, new in zip(whole, shape, strict=True)])

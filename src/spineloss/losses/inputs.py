@@ -175,7 +175,7 @@ class Inputs:
             places: of voxels in each sample and channel, or of all channels in each sample, one after the other.
             columns: that will be asked for.
         """
-        lengths = torch.tensor([len(each) for each in places]).view(len(self.logits), -1, 1)
+        lengths = torch.tensor([len(each) for each in places], device="cpu").view(len(self.logits), -1, 1)
         where = pad_sequence(list(places), batch_first=True).view(*lengths.shape[:2], -1)
         where = where.to(self.logits.device)
         every = where.expand(*self.logits.shape[:2], -1)
