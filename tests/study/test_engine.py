@@ -18,6 +18,7 @@ from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.losses import LOSSES, Dice
 from spineloss.results.run_folder import Run, folder_name
+from spineloss.results.study_folder import finished_runs
 from spineloss.results.trained_on import hardware_in_words
 from spineloss.study import engine
 from spineloss.study.engine import run_study
@@ -230,6 +231,19 @@ def test_methods_share_weights_folds_and_batches(small_data, tmp_path):
 def test_a_method_added_later_trains_alone(finished, small_data):
     events = run(small_data, finished, methods=["dice", "0.8*dice + 0.2*boundary", "iou"])
     assert {event.method for event in events} == {"iou"}
+
+
+def test_a_changed_method_is_not_averaged_with_what_it_was(finished, small_data):
+    before, changed = measured(finished), [{"loss": "iou", "name": "dice"}, "0.8*dice + 0.2*boundary"]
+    events = run_study(study_of(small_data, methods=changed), finished, progress=lambda line: None)
+    assert next(events).method == "dice"
+    events.close()
+    assert {record["method"] for _, record in finished_runs(finished)} == {"0.8*dice + 0.2*boundary"}
+    rows = {(row.method, row.fold): row for row in read_status(finished)}
+    assert (rows["dice", 1].status, rows["dice", 1].epochs_done) == ("pending", 0)
+    # Changed back, what was not yet trained anew counts again.
+    assert {(event.method, event.fold) for event in run(small_data, finished)} == {("dice", 0)}
+    assert measured(finished) == before
 
 
 def test_other_settings_are_refused_and_nothing_is_touched(finished, small_data):

@@ -110,7 +110,9 @@ def prepare_folder(
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
     write_text(folder / "study.yaml", yaml_text(plain))
-    return Workshop(study, folder, data, split, progress, rounds=rounds)
+    workshop = Workshop(study, folder, data, split, progress, rounds=rounds)
+    workshop.set_aside()
+    return workshop
 
 
 def write_tables(folder: Path) -> None:

@@ -92,11 +92,12 @@ def _without_dropped(folder: Path, rows: Sequence[RunStatus]) -> list[RunStatus]
 def _run_status(study: Study, trial: Trial, run: Run, fold: int, repeat: int) -> RunStatus:
     rates = study.rates(trial.method)
     tried = [run.candidate(rate) for rate in rates] if len(rates) > 1 and not repeat else []
-    record, epochs = run.record(), run.epochs()
+    record = run.record()
     status = record["status"]
+    epochs = _epochs(run)
     if status == "pending" and any(candidate.record()["status"] != "pending" for candidate in tried):
         status = "choosing a rate"
-    every = [epoch for each in (*tried, run) for epoch in each.epochs()]
+    every = [epoch for each in tried for epoch in _epochs(each)] + epochs
     return RunStatus(
         trial.name,
         fold,
@@ -109,6 +110,11 @@ def _run_status(study: Study, trial: Trial, run: Run, fold: int, repeat: int) ->
         next((epoch["dice"] for epoch in reversed(epochs) if "dice" in epoch), None),
         repeat,
     )
+
+
+def _epochs(run: Run) -> list[dict[str, float]]:
+    """The epochs of a run that count: none of one that was set aside, to be trained again."""
+    return [] if run.record()["status"] == "pending" else run.epochs()
 
 
 def seconds_left(rows: Sequence[RunStatus]) -> float | None:

@@ -26,7 +26,7 @@ from spineloss.results.study_folder import read_folds, study_file
 from spineloss.seeding import seed_of
 from spineloss.study.claims import claimed
 from spineloss.study.hardware import hardware, ready_for, set_determinism, stretches
-from spineloss.study.jobs import Event, Job, Rounds, all_at_once
+from spineloss.study.jobs import Event, Job, Rounds, all_at_once, jobs
 from spineloss.study.method import Trial
 from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import Recipe, needs_adaptive, recipe
@@ -75,6 +75,30 @@ class Workshop:
         for round_ in self.rounds(self.study, self.folder):
             yield from self._work(round_)
 
+    def set_aside(self) -> None:
+        """Take what was finished with other settings out of the tables, until it is trained again.
+
+        A method that was changed under its name would else be averaged with what it was, fold by fold.
+        """
+        for job in jobs(self.study):
+            run = self.run_of(job)
+            before = _record_of(run)
+            if before.get("status") == "done" and not self._is_up_to_date(job, before):
+                with claimed(run.folder) as mine:
+                    if mine:
+                        # It counts again, untrained, where the settings are changed back: see `_is_done`.
+                        run.write_record(before | {"status": "pending"})
+
+    def _is_up_to_date(self, job: Job, before: dict[str, Any]) -> bool:
+        """Whether a finished run was trained with the settings that its job has now."""
+        if needs_adaptive(job.trial) and _record_of(self._adaptive(job)).get("status") != "done":
+            return False
+        try:
+            rate = self._rate(job, self._candidates(job))
+            return rate is not None and before["signature"] == self._signature(job, self._recipe(job), rate)
+        except UserError:
+            return True  # something is damaged, which is named when it is the job's turn
+
     def _work(self, left: list[Job]) -> Iterator[Event]:
         while left:
             done = None
@@ -111,8 +135,7 @@ class Workshop:
     def train(self, job: Job) -> Iterator[Event]:
         """Train a job if it is not done, yielding each epoch as an event; the jobs it needs come before."""
         run = self.run_of(job)
-        adaptive = self.run_of(replace(job, trial=Trial(job.trial.method)))
-        if needs_adaptive(job.trial) and adaptive.record()["status"] != "done":
+        if needs_adaptive(job.trial) and self._adaptive(job).record()["status"] != "done":
             reason = f"needs the finished run of {job.trial.method.name} on this fold"
             run.write_record(_place(job) | {"status": "waiting", "reason": reason})
             return
@@ -126,21 +149,27 @@ class Workshop:
             run.write_record(_place(job) | {"status": "failed", "reason": reason, "session": self.session})
             yield job.event(self.study, reason=reason)
             return
-        train, validation = self.cases(job)
-        steps = self.study.steps_for(len(train))
-        found = recipe(
+        found = self._recipe(job)
+        record = self._record(job, found, rate, candidates)
+        if self._is_done(job, run, record):
+            return
+        yield from self._train(job, run, record, self._training(job, found, rate, *self.cases(job)))
+
+    def _adaptive(self, job: Job) -> Run:
+        """The run of a job's method itself, which some of its controls read."""
+        return self.run_of(replace(job, trial=Trial(job.trial.method)))
+
+    def _recipe(self, job: Job) -> Recipe:
+        steps = self.study.steps_for(len(self.cases(job)[0]))
+        return recipe(
             job.trial,
-            adaptive,
+            self._adaptive(job),
             self.data.labelling,
             epoch=steps,
             run=steps * self.study.epochs,
             key=self._key(job),
             folder=self.study.folder,
         )
-        record = self._record(job, found, rate, candidates)
-        if self._is_done(job, run, record):
-            return
-        yield from self._train(job, run, record, self._training(job, found, rate, train, validation))
 
     def _record(self, job: Job, found: Recipe, rate: float, candidates: Sequence[Candidate]) -> dict[str, Any]:
         return _place(job) | {
@@ -176,14 +205,15 @@ class Workshop:
                 return True
             # A learning rate that failed while it was tried is not tried again for a run that is done.
             return job.rate is not None and self.run_of(replace(job, rate=None)).record()["status"] == "done"
-        if before["status"] != "done":
+        if "files" not in before:
             return False
         damage = run.damage()
         if damage is not None:
             self.progress(f"{damage} That is done now.")
             return False
-        if before["order"] != job.order:
-            run.write_record(before | {"order": job.order})
+        counted = before | {"status": "done", "order": job.order}
+        if counted != before:
+            run.write_record(counted)
         return True
 
     def _train(self, job: Job, run: Run, record: dict[str, Any], training: Training) -> Iterator[Event]:
