@@ -22,7 +22,7 @@ from spineloss.results.study_folder import finished_runs
 from spineloss.results.trained_on import hardware_in_words
 from spineloss.study import engine
 from spineloss.study.engine import run_study
-from spineloss.study.settings import check
+from spineloss.study.settings import check, load
 from spineloss.study.status import read_status, seconds_left
 
 SETTINGS = {
@@ -251,6 +251,20 @@ def test_other_settings_are_refused_and_nothing_is_touched(finished, small_data)
     with pytest.raises(UserError, match="epochs: 3, not 4"):
         run(small_data, finished, epochs=4)
     assert measured(finished) == before
+
+
+def test_a_study_file_of_ones_own_is_not_overwritten(small_data, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("# mine\n" + yaml.safe_dump(SETTINGS | {"data": str(small_data)}))
+    with pytest.raises(UserError, match="study.yaml is a study file, not a study's results: choose another folder"):
+        next(run_study(load(file), tmp_path, progress=lambda line: None))
+    assert file.read_text().startswith("# mine")
+
+
+def test_folds_that_were_deleted_are_written_again(finished, small_data):
+    before = measured(finished)
+    (finished / "folds.json").unlink()
+    assert run(small_data, finished) == [] and measured(finished) == before
 
 
 def test_other_data_is_refused(finished, small_data):

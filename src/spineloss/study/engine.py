@@ -126,6 +126,9 @@ def _refuse_other_settings(study: Study, folder: Path) -> None:
         raise UserError(f"{folder} holds a test of trained networks: choose another folder to train in.")
     path = folder / "study.yaml"
     if path.exists():
+        # A study's folder has one of both before it has a study file; a damaged folds.json may have been deleted.
+        if not any((folder / name).exists() for name in ("folds.json", "runs")):
+            raise UserError(f"{path} is a study file, not a study's results: choose another folder with -o.")
         before = load(path).training()
         changed = sorted(key for key, value in study.training().items() if before[key] != value)
         if changed:
