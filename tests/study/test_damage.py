@@ -1,14 +1,16 @@
 """What fails is named and fails alone; what is damaged is named, and trained again."""
 
-import itertools
 import json
 import shutil
+from contextlib import closing
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 import torch
 
 from ellipsoids import write_small_data
+from spineloss import networks
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
 from spineloss.files import remove_leftovers
@@ -23,6 +25,7 @@ from spineloss.study.status import LiveStatus, read_status
 from study.test_engine import SETTINGS, measured
 
 SMALL = SETTINGS | {"epochs": 1, "methods": ["dice", {"loss": "dice + focal", "name": "C", "weighting": "cov"}]}
+OUT_OF_MEMORY = "out of memory: lower `batch`, `width`, or `grid` or `patch`"
 HERE = "study.foreign_losses."
 
 
@@ -166,22 +169,47 @@ def test_a_foreign_loss_that_a_study_cannot_train_with_is_refused(loss, told):
         check(SMALL | {"data": "volumes", "methods": [HERE + loss]}, "test")
 
 
-def test_out_of_memory_keeps_the_checkpoint(place, tmp_path, monkeypatch):
-    cache, made, calls = Cache(place / "cache"), Dice.compute, itertools.count()
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        UserError("a.safetensors is damaged: delete it; the same command makes it again."),
+        OSError(5, "Input/output error"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_is_no_fault_of_the_loss_keeps_the_checkpoint(place, tmp_path, monkeypatch, error):
+    cache, made, calls = Cache(place / "cache"), Dice.compute, count()
 
     def once(self, inputs):
         # Three training cases are two batches, so the third is of the second epoch.
         if next(calls) == 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         return made(self, inputs)
 
-    changes = {"methods": ["dice"], "epochs": 3, "augment": {"mixup": 0.0}}
+    changes = {"data": place / "volumes", "methods": ["dice"], "epochs": 3, "augment": {"mixup": 0.0}}
+    study = check(SMALL | changes, "test")
     monkeypatch.setattr(Dice, "compute", once)
-    failed = run(tmp_path / "study", place / "volumes", cache, **changes)
-    first = [event for event in failed if event.fold == 0]
-    assert [event.epoch.epoch if event.epoch else None for event in first] == [1, None]
+    with closing(run_study(study, tmp_path, print, cache)) as events:
+        assert [event.epoch.epoch if event.epoch else None for event in islice(events, 2)] == [1, None]
     monkeypatch.undo()
-    assert [event.epoch.epoch for event in run(tmp_path / "study", place / "volumes", cache, **changes)] == [2, 3]
+    with closing(run_study(study, tmp_path, print, cache)) as events:
+        assert [(event.fold, event.epoch.epoch) for event in islice(events, 2)] == [(0, 2), (0, 3)]
+
+
+def test_out_of_memory_before_the_first_step_fails_its_own_run(place, tmp_path, monkeypatch):
+    build, calls = networks.build, count()
+
+    def short(*args, **kwargs):
+        if next(calls) == 0:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(networks, "build", short)
+    events = run(tmp_path, place / "volumes", Cache(place / "cache"), methods=["dice"])
+    assert [event.reason or event.epoch.epoch for event in events] == [OUT_OF_MEMORY, 1]
+    assert [row.status for row in read_status(tmp_path)] == ["failed", "done"]
 
 
 def test_a_study_with_a_learned_loss_can_be_moved(place, tmp_path):

@@ -256,7 +256,7 @@ def test_other_settings_are_refused_and_nothing_is_touched(finished, small_data)
 def test_a_study_file_of_ones_own_is_not_overwritten(small_data, tmp_path):
     file = tmp_path / "study.yaml"
     file.write_text("# mine\n" + yaml.safe_dump(SETTINGS | {"data": str(small_data)}))
-    with pytest.raises(UserError, match="study.yaml is a study file, not a study's results: choose another folder"):
+    with pytest.raises(UserError, match="study.yaml is a study file, not a study's results"):
         next(run_study(load(file), tmp_path, progress=lambda line: None))
     assert file.read_text().startswith("# mine")
 

@@ -153,7 +153,7 @@ class Workshop:
         record = self._record(job, found, rate, candidates)
         if self._is_done(job, run, record):
             return
-        yield from self._train(job, run, record, self._training(job, found, rate, *self.cases(job)))
+        yield from self._train(job, run, record, found)
 
     def _adaptive(self, job: Job) -> Run:
         """The run of a job's method itself, which some of its controls read."""
@@ -216,11 +216,17 @@ class Workshop:
             run.write_record(counted)
         return True
 
-    def _train(self, job: Job, run: Run, record: dict[str, Any], training: Training) -> Iterator[Event]:
-        before = _record_of(run)
-        epochs = self._resume(run, record["signature"], training)
-        parts = stretches(before.get("hardware", ()), len(epochs), record)
-        begun = record | {"started": time.time(), "hardware": parts}
+    def _train(self, job: Job, run: Run, record: dict[str, Any], found: Recipe) -> Iterator[Event]:
+        begun = record | {"started": time.time(), "hardware": _record_of(run).get("hardware", [])}
+        try:
+            training = self._training(job, found, record["learning_rate"])
+            epochs = self._resume(run, record["signature"], training)
+        except UserError:
+            raise  # of the network's settings, which no run can be trained with
+        except Exception as error:
+            yield self._fail(job, run, begun, error)
+            return
+        begun["hardware"] = stretches(begun["hardware"], len(epochs), record)
         run.write_record(begun | {"status": "running", "reason": None})
         trained = training.epochs()
         while True:
@@ -228,12 +234,7 @@ class Workshop:
                 epoch = next(trained, None)
             # A foreign loss may raise anything, or exit; it fails its own run, and the others go on.
             except (Exception, SystemExit) as error:
-                if not _out_of_memory(error):
-                    # Deterministic training would fail at the same step again: the next attempt starts anew.
-                    run.remove_progress()
-                failure = {"status": "failed", "reason": _reason(error), "traceback": _traceback(error)}
-                run.write_record(begun | failure)
-                yield job.event(self.study, reason=failure["reason"])
+                yield self._fail(job, run, begun, error)
                 return
             if epoch is None:
                 break
@@ -245,6 +246,15 @@ class Workshop:
             "compute_seconds": math.fsum(epoch["compute_seconds"] for epoch in epochs),
         }
         run.finish(begun | {"reason": None, "timing": timing}, training.network.state_dict())
+
+    def _fail(self, job: Job, run: Run, begun: dict[str, Any], error: BaseException) -> Event:
+        """Record that a run has failed, and why."""
+        if not _may_pass(error):
+            # Deterministic training would fail at the same step again: the next attempt starts anew.
+            run.remove_progress()
+        failure = {"status": "failed", "reason": _reason(error), "traceback": _traceback(error)}
+        run.write_record(begun | failure)
+        return job.event(self.study, reason=failure["reason"])
 
     def _resume(self, run: Run, signature: str, training: Training) -> list[dict[str, Any]]:
         """Go on from the run's checkpoint, if it has one of the same settings; its epochs so far."""
@@ -259,10 +269,9 @@ class Workshop:
         training.load(resumed[0])
         return resumed[1]
 
-    def _training(
-        self, job: Job, found: Recipe, rate: float, train: Sequence[str], validation: Sequence[str]
-    ) -> Training:
+    def _training(self, job: Job, found: Recipe, rate: float) -> Training:
         study, key = self.study, self._key(job)
+        train, validation = self.cases(job)
         samples: list[Sample] = [self.data.samples[case] for case in train]
         held_out = [self.data.samples[case] for case in validation]
         labelling = self._labelling(found)
@@ -364,6 +373,11 @@ def _record_of(run: Run) -> dict[str, Any]:
 def _out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch had no memory: an error of its own on a GPU, a sentence of its allocator on the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether an error is of the machine or the files, so that the same training may go on another time."""
+    return _out_of_memory(error) or isinstance(error, OSError | UserError) or "CUDA error" in str(error)
 
 
 def _reason(error: BaseException) -> str:
