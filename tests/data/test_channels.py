@@ -69,6 +69,19 @@ def torch_of(array):
     return torch.from_numpy(array)[None]
 
 
+def test_channels_that_dataset_json_names_are_corrected(tmp_path):
+    """The report of a check is kept, and is not that of other channels."""
+    source = in_one_nifti(tmp_path)
+    two, three = {"0": "T1", "1": "T2"}, {"0": "T1", "1": "T2", "2": "T3"}
+    for said in (three, two, three):
+        (source / "dataset.json").write_text(json.dumps({"modality": said}))
+        if said is two:
+            assert prepared(source).channels == ("T1", "T2")
+        else:
+            with pytest.raises(UserError, match="but the data set has 3"):
+                prepared(source)
+
+
 def test_a_study_takes_the_channels_that_it_names_in_its_order(tmp_path):
     source = numbered(tmp_path)
     both, swapped, one = (prepared(source, channels=names) for names in (None, ("T2", "T1"), ("T2",)))

@@ -52,7 +52,9 @@ class Cache:
     def _report_path(self, layout: Layout) -> Path:
         stamps = [[case.id, [_stamp(path) for path in case.paths()]] for case in layout.cases]
         unpaired = [problem.sentence for problem in layout.problems]
-        key = key_of([str(layout.source.resolve()), stamps, unpaired, layout.labels.ignore])
+        # What else the check reads of the layout: dataset.json is no file of a case.
+        said = [unpaired, layout.labels.ignore, len(layout.channels)]
+        key = key_of([str(layout.source.resolve()), stamps, *said])
         return self.folder / "reports" / f"{key}.json"
 
     def path(self, key: str) -> Path:
