@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -30,8 +31,9 @@ def write_atomically(path: Path, write: Callable[[Path], None], remedy: str = EL
     Raises:
         UserError: the file cannot be written (a full disk, no permission).
     """
-    # Machine and process keep two writers on one shared folder apart.
-    temporary = path.with_name(f".{platform.node()}+{os.getpid()}+{path.name}")
+    # Machine, process and thread keep two writers on one shared folder apart.
+    writer = f"{platform.node()}+{os.getpid()}+{threading.get_ident()}"
+    temporary = path.with_name(f".{writer}+{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()  # where nothing can be written Python tells it: ITK would print lines of its own

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from ellipsoids import write_small_data
 from spineloss import networks
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
-from spineloss.files import remove_leftovers
+from spineloss.files import remove_leftovers, write_atomically
 from spineloss.learned.meta_loss import MetaLoss
 from spineloss.losses import Dice
 from spineloss.results.run_folder import Run
@@ -244,9 +247,23 @@ def test_the_live_status_is_that_of_the_folder(place, tmp_path):
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     import platform
 
-    left = tmp_path / "runs" / f".{platform.node()}+{2**22 + 1}+run.json"
+    left = tmp_path / "runs" / f".{platform.node()}+{2**22 + 1}+1+run.json"
     other = tmp_path / ".elsewhere+1+run.json"
     left.parent.mkdir()
     left.touch(), other.touch()
     remove_leftovers(tmp_path)
     assert not left.exists() and other.exists()
+
+
+def test_two_threads_write_one_file(tmp_path):
+    both = threading.Barrier(2)
+
+    def write(temporary, text):
+        temporary.write_text(text)
+        both.wait(timeout=5)
+
+    with ThreadPoolExecutor(2) as pool:
+        path = tmp_path / "file"
+        done = [pool.submit(write_atomically, path, partial(write, text=text)) for text in ("a" * 9, "b" * 9)]
+        assert [each.result() for each in done] == [None, None]
+    assert path.read_text() in ("a" * 9, "b" * 9) and list(tmp_path.iterdir()) == [path]
