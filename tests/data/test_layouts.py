@@ -1,11 +1,11 @@
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import yaml
 
 from data.test_cases import paired, save, volume
 from spineloss.data.cache import Cache
@@ -15,6 +15,7 @@ from spineloss.data.dataset import prepare
 from spineloss.data.layouts import find_cases
 from spineloss.data.nnunet_layout import read_layout
 from spineloss.errors import UserError
+from spineloss.study.yaml_text import read_yaml
 
 GRID = (16, 16, 16)
 
@@ -53,7 +54,7 @@ def test_two_files_of_one_stem_are_refused_by_both_names(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", ["03", "010", "no", "1e3", "2020-01-01", "x, y", "a: b", "[c]", "ü", "it's", "null", "#1"]
+    "bad", ["03", "010", "08", "no", "1e3", "2020-01-01", "x, y", "a: b", "[c]", "ü", "it's", "null", "#1"]
 )
 def test_the_printed_leave_out_works_when_pasted(tmp_path, bad):
     for number, name in enumerate(("1", "2", bad)):
@@ -62,9 +63,25 @@ def test_the_printed_leave_out_works_when_pasted(tmp_path, bad):
     with pytest.raises(UserError) as error:
         prepared(tmp_path)
     message = str(error.value)
-    remedy = yaml.safe_load(message[message.index("`leave_out") + 1 : message.rindex("`")])
+    (tmp_path / "study.yaml").write_text(message[message.index("`leave_out") + 1 : message.rindex("`")])
+    remedy, _ = read_yaml(tmp_path / "study.yaml")
     assert remedy == {"leave_out": [bad]}
     assert list(prepared(tmp_path, leave_out=remedy["leave_out"]).samples) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "still"),
+    [((), ["c2", "c3"]), (["c1"], ["c3"]), (["c3"], ["c2"]), (["c1", "c2"], []), (["c2"], ["c3"])],
+)
+def test_of_copies_any_one_can_be_kept(tmp_path, left_out, still):
+    paired(tmp_path, count=4)
+    for name in ("c2", "c3"):
+        shutil.copy(tmp_path / "images" / "c1.mha", tmp_path / "images" / f"{name}.mha")
+    if still:
+        with pytest.raises(UserError) as error:
+            prepared(tmp_path, leave_out=left_out)
+        assert json.dumps([*left_out, *still]) in str(error.value)
+    assert len(prepared(tmp_path, leave_out=[*left_out, *still]).samples) == 2
 
 
 def test_leaving_out_everything_or_nobody_is_said(tmp_path):

@@ -33,11 +33,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with the data, in one sentence that names the file and the remedy."""
+    """Something wrong with the data, in one sentence that names the file and the remedy.
+
+    `twins` are the cases whose image the case has, too: without them that is no problem.
+    """
 
     case: str
     kind: str
     sentence: str
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

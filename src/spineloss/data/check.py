@@ -207,8 +207,10 @@ def _duplicates(pixels: dict[str, str | None]) -> list[Problem]:
         Problem(
             later,
             "duplicate",
-            f"{later} has the same image as {group[0]}: keep one, or folds are not independent.",
+            f"{later} has the same image as {', '.join(group[:number])}: keep one, or folds are not independent.",
+            tuple(group[:number]),
         )
         for group in groups.values()
-        for later in group[1:]
+        for number, later in enumerate(group)
+        if number
     ]

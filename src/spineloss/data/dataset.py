@@ -1,6 +1,7 @@
 """A folder of volumes as samples at one resolution: checked, oriented, preprocessed, cached."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import SimpleITK as sitk
 import torch
-import yaml
 
 from spineloss.data import preprocessing, volumes
 from spineloss.data.cache import Cache, key_of, map_tensor
@@ -219,11 +219,16 @@ def _without(layout: Layout, leave_out: Sequence[str], source: Path) -> list[Cas
 
 
 def _refuse_problems(report: Report, leave_out: Sequence[str], source: Path) -> None:
-    problems = [problem for problem in report.problems if problem.case not in leave_out]
+    left = set(leave_out)
+    problems = [
+        problem
+        for problem in report.problems
+        if problem.case not in left and not (problem.twins and left.issuperset(problem.twins))
+    ]
     if problems:
         concerned = dict.fromkeys([*leave_out, *(problem.case for problem in problems)])
-        # As YAML, which reads a bare 03 as a number and a bare `no` as False.
-        remedy = yaml.safe_dump([*concerned], default_flow_style=True, allow_unicode=True, width=10**9).strip()
+        # In quotes, as JSON, which is YAML: without them a study file reads 03 as a number and null as none.
+        remedy = json.dumps([*concerned], ensure_ascii=False)
         raise UserError(
             f"{source} has {len(problems)} problem(s); the first: {problems[0].sentence} "
             f"To go on without, set `leave_out: {remedy}`."
