@@ -97,6 +97,7 @@ def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
     [
         ["data", "check", "nowhere"],
         ["study", "run", "nowhere.yaml"],
+        ["study", "run", "a" * 300],
         ["study", "run", "lumbar"],
         ["study", "status", "."],
         ["study", "table", "."],
@@ -105,6 +106,7 @@ def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
         ["study", "report", "."],
         ["study", "report", ".", "--metrics", "dise"],
         ["landscape", "."],
+        ["landscape", "a" * 300],
         ["study", "compare", ".", "--margin", "small"],
         ["predict", ".", "x.mha", "-o", "y"],
         ["losses", "show", "dise"],

@@ -242,6 +242,11 @@ def test_pipes_folders_and_odd_names_are_refused(tmp_path):
     (tmp_path / "empty.nii.gz").touch()
     refused(tmp_path / "empty.nii.gz", "empty")
     refused(tmp_path / "absent.mha", "does not exist")
+    long = tmp_path / f"{'a' * 300}.mhd"
+    refused(long, "file name too long")
+    for look in (volumes.find, volumes.geometry, volumes.files_of):
+        with pytest.raises(UserError, match="file name too long"):
+            look(long)
 
 
 def nifti(path, *, sform=None, qform=None, array=ARRAY, unit="mm", codes=(2, 1)):

@@ -312,6 +312,14 @@ def test_data_with_problems_is_refused_until_left_out(small_data, tmp_path):
     assert run(small_data, tmp_path / "study", leave_out=["case-2"], epochs=1)
 
 
+@pytest.mark.parametrize("content", [{"folds": []}, [1], None, {"held_out": []}, {"held_out": [1]}])
+def test_what_holds_out_no_cases_is_refused(finished_once, tmp_path, content):
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    study = study_of(finished_once.parent / "volumes", held_out=tmp_path / "other.json")
+    with pytest.raises(UserError, match="other.json holds out no cases: name the split.json of a search"):
+        next(run_study(study, tmp_path / "study", lambda line: None, Cache(finished_once.parent / "cache")))
+
+
 def test_an_absent_label_is_refused(small_data, tmp_path):
     with pytest.raises(UserError, match="no case holds label 7"):
         run(small_data, tmp_path / "study", labels=[1, 7])

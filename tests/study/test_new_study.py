@@ -3,7 +3,9 @@
 import json
 
 import jsonschema
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import yaml
 
 from spineloss.errors import UserError
@@ -32,6 +34,17 @@ def test_every_key_has_its_comment(small_data, tmp_path):
     # Without the signs of comment, what is written is the default.
     defaults = yaml.safe_load("\n".join(line[2:] for line in lines if line.startswith("# seed:")))
     assert defaults == {"seed": settings.Study.model_fields["seed"].default}
+
+
+def test_as_many_labels_as_there_are_are_written(tmp_path):
+    labels = np.zeros((6, 10, 8), np.int32)
+    labels.ravel()[::2] = np.arange(10000, 10240)
+    for case in range(2):
+        for kind, array in (("images", labels + case), ("masks", labels)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / kind / f"{case}.mha")
+    write_new_study(tmp_path, tmp_path / "study.yaml")
+    assert settings.load(tmp_path / "study.yaml").labels == tuple(range(10000, 10240))
 
 
 def test_an_existing_file_is_kept(small_data, tmp_path):

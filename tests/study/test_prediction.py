@@ -7,6 +7,7 @@ from ellipsoids import ellipsoids
 from spineloss.data.labelling import Labelling, Structure
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import study_file
 from spineloss.study.engine import run_study
 from spineloss.study.prediction import Failure, Predictor, find_runs, predict
 from spineloss.study.settings import check
@@ -150,3 +151,9 @@ def test_labels_of_any_size_are_written(study, tmp_path):
 def test_what_is_not_there_is_told(study, tmp_path, method, told):
     with pytest.raises(UserError, match=told):
         find_runs(study if method else tmp_path, method)
+
+
+@pytest.mark.parametrize("look", [find_runs, study_file])
+def test_a_name_that_is_too_long_is_no_study(tmp_path, look):
+    with pytest.raises(UserError, match="neither a study nor a run|holds no study"):
+        look(tmp_path / ("a" * 300))

@@ -83,6 +83,11 @@ def test_median_and_given_spacings_keep_the_field_of_view(mixed_data):
         assert fine.target.bool().sum() == pytest.approx(fine.own_target().bool().sum() / 2, abs=2)
 
 
+def test_a_spacing_in_metres_is_refused_before_memory_is_taken(small_data):
+    with pytest.raises(UserError, match=r"A grid of \[9000, 40000, 36000\] voxels is larger .* in mm, larger"):
+        prepared(small_data, spacing=(0.004, 0.001, 0.001))
+
+
 def test_patches_depend_on_the_key_alone_and_on_no_method(small_data):
     data = prepared(small_data)
     first, again, later = (batches(data, epoch) for epoch in (1, 1, 2))

@@ -192,5 +192,6 @@ def test_a_mistake_is_told_in_one_sentence_that_names_the_file(write, text, told
 
 
 def test_a_missing_file_names_the_presets(tmp_path):
-    with pytest.raises(UserError, match="lumbar"):
-        load(tmp_path / "none.yaml")
+    for name in ("none.yaml", "a" * 300):
+        with pytest.raises(UserError, match="lumbar"):
+            load(tmp_path / name)

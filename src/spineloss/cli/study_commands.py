@@ -1,5 +1,6 @@
 """`spineloss study`: run a study and see how far it is; `spineloss predict`: use its networks."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,7 +101,7 @@ def race(
 def _places(source: str, output: Path | None) -> tuple[str, Path]:
     """The study file, and the folder of its results: a study's own, or one beside the file."""
     folder = Path(source)
-    if (folder / "study.yaml").exists():
+    if os.path.exists(folder / "study.yaml"):  # Path.exists raises for a name that is too long
         return str(folder / "study.yaml"), output or folder
     return source, output or Path(folder.stem)
 

@@ -68,10 +68,14 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def memory() -> int:
+    """The bytes of memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def check_memory(path: Path, wanted: int) -> None:
     """Refuse a header that claims more bytes than this machine has memory."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if wanted > memory:
+    if wanted > memory():
         raise refuse(
             path,
             f"its header claims {wanted / 2**30:.3g} GiB of voxels, more than this machine's memory",

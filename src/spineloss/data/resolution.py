@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from spineloss.data.guards import memory
 from spineloss.data.preprocessing import Grid
+from spineloss.errors import UserError
 
 Spacing = tuple[float, float, float]
+VOXEL = 4  # bytes of one, as a float
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,21 @@ class Resolution:
     def grid_of(self, shape: Grid, spacing: Spacing) -> Grid:
         """The grid that a case of a shape and spacing is brought to: the same field of view in other voxels.
 
+        Raises:
+            UserError: it is larger than this machine's memory, as where a spacing is in metres.
+
         >>> Resolution(spacing=(4.0, 1.0, 1.0)).grid_of((10, 200, 200), (8.0, 0.5, 0.5))
         (20, 100, 100)
         """
+        grid = self._grid_of(shape, spacing)
+        if math.prod(grid) * VOXEL > memory():
+            raise UserError(
+                f"A grid of {list(grid)} voxels is larger than this machine's memory: make `grid` smaller, or "
+                "`spacing`, which is in mm, larger."
+            )
+        return grid
+
+    def _grid_of(self, shape: Grid, spacing: Spacing) -> Grid:
         if self.grid is not None:
             return self.grid
         if self.spacing is None:

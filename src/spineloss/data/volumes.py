@@ -50,7 +50,7 @@ def list_folder(folder: Path) -> list[Path]:
     return [
         path
         for path in inside
-        if not path.name.startswith(".") and (is_series(path) or (suffix_of(path) and not path.is_dir()))
+        if not path.name.startswith(".") and (is_series(path) or (suffix_of(path) and not os.path.isdir(path)))
     ]
 
 
@@ -60,7 +60,8 @@ def find(path: Path) -> list[Path]:
     Raises:
         UserError: nothing is there.
     """
-    if not path.is_dir():
+    # Path.is_dir raises, before Python 3.14, where a name is too long or a folder above may not be entered.
+    if not os.path.isdir(path):
         check_file(path)
         return [path]
     if is_series(path):
@@ -102,7 +103,7 @@ def read_channels(path: Path) -> list[sitk.Image]:
 
 def _read(path: Path) -> sitk.Image:
     check_name(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return dicom.read_series(path)
     check_file(path)
     suffix = suffix_of(path)
@@ -146,7 +147,7 @@ def _from_headers(path: Path) -> sitk.Image:
     """One voxel where the first one of a volume lies."""
     check_name(path)
     voxel = sitk.Image(1, 1, 1, sitk.sitkUInt8)
-    if path.is_dir():
+    if os.path.isdir(path):
         return dicom.place(voxel, [one.plane for one in dicom.series_of(path)])
     if nifti.is_nifti(path):
         return nifti.place(voxel, nifti.placement(path, nifti.read_header(path)).affine)
@@ -177,7 +178,7 @@ def files_of(path: Path) -> list[Path]:
     Raises:
         UserError: the header that names them cannot be read.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return dicom.files_of(path)
     if suffix_of(path) == ".mhd":
         return metaimage.files_of(path)

@@ -1,5 +1,6 @@
 """The folder of a study: its folds, and the runs that are in it."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def study_file(folder: Path) -> Path:
         UserError: no study is there.
     """
     path = folder / "study.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise UserError(f"{folder} holds no study: name a folder with a study.yaml.")
     return path
 

@@ -158,7 +158,7 @@ def _validation_cases(study: Study, data: Dataset) -> list[list[str]]:
     cases = list(data.samples)
     if study.held_out is None:
         return folds.split(cases, study.folds, study.seed, data.groups)
-    held_out = read_json(study.held_out)["held_out"]
+    held_out = _held_out(study.held_out)
     absent = sorted(set(held_out) - set(cases))
     if absent:
         raise UserError(f"{study.held_out} holds out {absent[0]}, which {study.data} lacks: name its own data.")
@@ -170,3 +170,11 @@ def _validation_cases(study: Study, data: Dataset) -> list[list[str]]:
             "search again with the same `groups`."
         )
     return [held_out] * study.folds
+
+
+def _held_out(path: Path) -> list[str]:
+    found = read_json(path)
+    cases = found.get("held_out") if isinstance(found, dict) else None
+    if not (isinstance(cases, list) and cases and all(isinstance(case, str) for case in cases)):
+        raise UserError(f"{path} holds out no cases: name the split.json of a search.")
+    return cases

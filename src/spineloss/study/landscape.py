@@ -1,5 +1,6 @@
 """The loss landscape around a finished run's trained network."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,7 +46,7 @@ def write_landscape(
     Raises:
         UserError: no finished run is there, its data is gone, or an argument is out of range.
     """
-    if not (source / "run.json").exists():
+    if not os.path.exists(source / "run.json"):  # Path.exists raises for a name that is too long
         raise UserError(f"{source} is no run: name a folder such as study/runs/dice/fold-0.")
     (run,) = find_runs(source)
     record = run.record()

@@ -70,5 +70,5 @@ def _text(source: Path, path: Path, found: Fingerprint) -> str:
 def _yaml(key: str, value: Any) -> str:
     if key == "methods":
         return yaml.safe_dump({key: value}, sort_keys=False).strip()
-    flow = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=1000)
+    flow = yaml.safe_dump(value, sort_keys=False, default_flow_style=True, width=10**9)
     return f"{key}: {flow.splitlines()[0]}"  # a second line is YAML's mark of an end

@@ -155,14 +155,14 @@ def find_runs(source: Path, method: str | None = None) -> list[Run]:
     Raises:
         UserError: nothing finished is there, or no such method.
     """
-    if (source / "run.json").exists():
+    if os.path.exists(source / "run.json"):  # Path.exists raises for a name that is too long
         run = Run(source)
         if run.record()["status"] != "done":
             raise UserError(
                 f"{source} is {run.record()['status']}, not done: finish it with `spineloss study run`."
             )
         return [run]
-    if not (source / "study.yaml").exists():
+    if not os.path.exists(source / "study.yaml"):
         raise UserError(f"{source} is neither a study nor a run: name a folder with a study.yaml or a run.json.")
     records = read_records(source)
     if not records:

@@ -1,6 +1,7 @@
 """What a study is: its settings, with defaults, checked; unknown keys are refused."""
 
 import math
+import os
 import re
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -321,9 +322,9 @@ def load(
     """
     path = Path(source)
     lines: dict[Place, int] = {}
-    if source in PRESETS and not path.exists():
+    if source in PRESETS and not os.path.exists(path):  # Path.exists raises for a name that is too long
         settings: dict[str, Any] = {"preset": source}
-    elif path.is_file():
+    elif os.path.isfile(path):
         settings, lines = read_yaml(path)
     else:
         raise UserError(f"{path} is not a study file, nor a preset ({', '.join(PRESETS)}).")
