@@ -13,7 +13,7 @@ import pytest
 
 from ellipsoids import write_small_data
 from spineloss.data.cache import Cache
-from spineloss.study import claims
+from spineloss.study import claims, workers
 from spineloss.study.claims import claimed
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
@@ -61,6 +61,22 @@ def test_a_dead_holder_is_followed(tmp_path, dead):
     with claimed(tmp_path) as mine, claimed(tmp_path) as other:
         assert (mine, other) == (True, False)
         assert (tmp_path / "claim" / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [(None, ["0", "1", "0"]), ("4,5", ["4", "5", "4"]), ("GPU-a, GPU-b,-1", ["GPU-a", "GPU-b", "GPU-a"])],
+)
+def test_each_worker_takes_one_of_the_gpus_that_were_given(monkeypatch, given, taken):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    found = []
+    for number in range(3):
+        with workers._environment(number, threads=1):
+            found.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert found == taken and os.environ.get("CUDA_VISIBLE_DEVICES") == given
 
 
 def test_workers_killed_at_random_end_alike(place, tmp_path):

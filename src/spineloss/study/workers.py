@@ -72,8 +72,12 @@ def _environment(number: int, threads: int) -> Iterator[None]:
     """What a process reads as it starts: its threads, and one of the GPUs where there are several."""
     before = dict(os.environ)
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    if torch.cuda.device_count() > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(number % torch.cuda.device_count())
+    count = torch.cuda.device_count()
+    if count > 1:
+        # Numbers or UUIDs, of the GPUs that this process was given: it may share the machine.
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = given.split(",") if given else [str(each) for each in range(count)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[number % count].strip()
     try:
         yield
     finally:
