@@ -1,7 +1,8 @@
 """Machines of a cluster: Ray's, joined or started here, and those that SLURM gives to an array job."""
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,44 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
             ray.shutdown()
 
 
+OFTEN = 10_000  # times that a job whose hours are over is queued again; submitit's default is three
+
+
+class _Called(BaseException):
+    """A cluster has called its machine back; what the signal's handler raised is the cause."""
+
+
+@contextmanager
+def called_back(*numbers: int) -> Iterator[None]:
+    """Within it, what the handlers of these signals raise passes every `except` of a training, and comes out.
+
+    A foreign loss that exits fails its own run; submitit and Ray exit, too, for a worker to be queued again.
+
+    Args:
+        numbers: of the signals.
+    """
+
+    def past_all(handler: Callable[..., Any]) -> Callable[..., None]:
+        def handle(number: int, frame: Any) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as end:
+                raise _Called from end
+
+        return handle
+
+    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    for number, handler in before.items():
+        signal.signal(number, past_all(handler))
+    try:
+        yield
+    except _Called as called:
+        raise called.__cause__ or called from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def slurm_executor(
     folder: Path,
     *,
@@ -52,7 +91,7 @@ def slurm_executor(
     """
     from submitit import AutoExecutor
 
-    executor = AutoExecutor(folder=folder.resolve(), cluster=cluster)
+    executor = AutoExecutor(folder=folder.resolve(), cluster=cluster, slurm_max_num_timeout=OFTEN)
     settings: dict[str, Any] = {"name": "spineloss", "timeout_min": round(60 * hours), "cpus_per_task": cpus}
     settings |= {"slurm_partition": partition} if partition else {}
     executor.update_parameters(**settings, gpus_per_node=gpus, slurm_array_parallelism=at_once)

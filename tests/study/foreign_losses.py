@@ -1,5 +1,7 @@
 """Losses of other packages, each wrong in its own way."""
 
+import os
+import signal
 import sys
 
 import torch
@@ -64,3 +66,15 @@ class Learns(nn.Module):
 class CannotBeMade(nn.Module):
     def __init__(self):
         raise OSError("no licence")
+
+
+class CalledBack(nn.Module):
+    """After the first epoch the cluster wants the machine back."""
+
+    calls = 0
+
+    def forward(self, logits, target):
+        CalledBack.calls += 1
+        if CalledBack.calls == 5:  # of two steps an epoch, each of which may mix two targets
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return (logits.sigmoid() - target).square().mean()

@@ -1,5 +1,6 @@
 """The runs of one study as tasks of a Ray cluster whose machines share the study's folder and the cache."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from spineloss.cluster import ray_cluster
+from spineloss.cluster import called_back, ray_cluster
 from spineloss.data.cache import Cache
 from spineloss.study.claims import claimed
 from spineloss.study.jobs import Event, Job, jobs
@@ -73,12 +74,13 @@ def _train(
     torch.set_num_threads(threads)
     workshop = Workshop.opened(folder, lambda line: None, cache, session)
     job = list(jobs(workshop.study))[number]
-    while True:
-        with claimed(workshop.run_of(job).folder) as mine:
-            if mine:
-                for event in workshop.train(job):
-                    # What is told is for the view alone: a training does not end with who looks on.
-                    with suppress(RayError):
-                        told.put(event)
-                return
-        time.sleep(PATIENCE)
+    with called_back(signal.SIGTERM):
+        while True:
+            with claimed(workshop.run_of(job).folder) as mine:
+                if mine:
+                    for event in workshop.train(job):
+                        # What is told is for the view alone: a training does not end with who looks on.
+                        with suppress(RayError):
+                            told.put(event)
+                    return
+            time.sleep(PATIENCE)

@@ -1,12 +1,13 @@
 """Workers of one study as an array job of SLURM; they share the study's folder, and come again where preempted."""
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spineloss.cluster import slurm_executor
+from spineloss.cluster import called_back, slurm_executor
 from spineloss.data.cache import Cache
 from spineloss.study.engine import write_tables
 from spineloss.study.jobs import Rounds
@@ -26,9 +27,10 @@ class Worker:
     def __call__(self) -> int:
         """Work; the number of epochs trained."""
         torch.set_num_threads(self.threads)
-        workshop = Workshop.opened(self.folder, print, self.cache, self.session, self.rounds)
-        epochs = sum(event.epoch is not None for event in workshop.work())
-        write_tables(self.folder)
+        with called_back(signal.SIGUSR1, signal.SIGUSR2):  # one of them submitit's, by its version
+            workshop = Workshop.opened(self.folder, print, self.cache, self.session, self.rounds)
+            epochs = sum(event.epoch is not None for event in workshop.work())
+            write_tables(self.folder)
         return epochs
 
     def checkpoint(self, *arguments: Any, **named: Any) -> Any:

@@ -85,7 +85,7 @@ class Workshop:
             before = _record_of(run)
             if before.get("status") == "done" and not self._is_up_to_date(job, before):
                 with claimed(run.folder) as mine:
-                    if mine:
+                    if mine and _record_of(run) == before:
                         # It counts again, untrained, where the settings are changed back: see `_is_done`.
                         run.write_record(before | {"status": "pending"})
 
