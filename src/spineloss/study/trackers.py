@@ -2,6 +2,7 @@
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -128,46 +129,68 @@ def _pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-class TensorBoard:
+class _RunByRun(ABC):
+    """A tracker that has something open for each run at work, until it ends: workers train several at a time."""
+
+    name: str
+
+    def __init__(self, folder: Path) -> None:
+        self.study = folder
+        self._open: dict[Run, Any] = {}
+
+    def record(self, event: Event) -> None:
+        run = event.run(self.study)
+        if run not in self._open:
+            self._open[run] = self._begin(event, run)
+        self._take(event, run, self._open[run])
+        if event.epoch is None or _ends(event):
+            self._end(self._open.pop(run))
+
+    def close(self) -> None:
+        for run in list(self._open):
+            self._end(self._open.pop(run))
+
+    @abstractmethod
+    def _begin(self, event: Event, run: Run) -> Any:
+        """What takes the events of a run."""
+
+    @abstractmethod
+    def _take(self, event: Event, run: Run, into: Any) -> None:
+        """Write an event."""
+
+    @abstractmethod
+    def _end(self, written: Any) -> None:
+        """Close what a run has open."""
+
+
+class TensorBoard(_RunByRun):
     """Event files of each run in `tensorboard/METHOD/fold-K`: look at them with `tensorboard --logdir`."""
 
     name = "tensorboard"
 
-    def __init__(self, folder: Path) -> None:
-        self.study = folder
-        self._writer: Any = None
-        self._run: Run | None = None
-
-    def record(self, event: Event) -> None:
-        if event.run(self.study) != self._run:
-            self._open(event)
-        if event.epoch is None:
-            self._writer.add_text("failed", event.reason)
-        else:
-            for name, value in measurements(event).items():
-                self._writer.add_scalar(name, value, event.epoch.epoch)
-            for name, picture in pictures(event, self._run).items():
-                self._writer.add_image(name, picture, event.epoch.epoch, dataformats="HWC")
-            for name, cloud in surfaces(event).items():
-                points, colours = cloud[None, :, :3], cloud[None, :, 3:].astype(int)
-                self._writer.add_mesh(name, points, colours, config_dict=POINTS, global_step=event.epoch.epoch)
-        self._writer.flush()
-
-    def _open(self, event: Event) -> None:
+    def _begin(self, event: Event, run: Run) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.close()
-        self._run = event.run(self.study)
-        self._writer = SummaryWriter(
-            self.study / "tensorboard" / self._run.folder.relative_to(self.study / "runs")
-        )
+        return SummaryWriter(self.study / "tensorboard" / run.folder.relative_to(self.study / "runs"))
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def _take(self, event: Event, run: Run, into: Any) -> None:
+        if event.epoch is None:
+            into.add_text("failed", event.reason)
+        else:
+            for name, value in measurements(event).items():
+                into.add_scalar(name, value, event.epoch.epoch)
+            for name, picture in pictures(event, run).items():
+                into.add_image(name, picture, event.epoch.epoch, dataformats="HWC")
+            for name, cloud in surfaces(event).items():
+                points, colours = cloud[None, :, :3], cloud[None, :, 3:].astype(int)
+                into.add_mesh(name, points, colours, config_dict=POINTS, global_step=event.epoch.epoch)
+        into.flush()
+
+    def _end(self, written: Any) -> None:
+        written.close()
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(_RunByRun):
     """A W&B run for each fold, grouped by method, in the project named after the study's folder.
 
     Nothing leaves the machine unless `WANDB_MODE=online` is set; `wandb sync` sends it later.
@@ -175,41 +198,32 @@ class WeightsAndBiases:
 
     name = "wandb"
 
-    def __init__(self, folder: Path) -> None:
-        self.study = folder
-        self._open_run: Any = None
-        self._run: Run | None = None
-
-    def record(self, event: Event) -> None:
-        if event.run(self.study) != self._run:
-            self._open(event)
-        if event.epoch is None:
-            self._open_run.summary["failed"] = event.reason
-            return
+    def _begin(self, event: Event, run: Run) -> Any:
         import wandb
 
-        shown = {name: wandb.Image(picture) for name, picture in pictures(event, self._run).items()}
-        shown |= {name: wandb.Object3D(cloud) for name, cloud in surfaces(event).items()}
-        self._open_run.log(measurements(event) | shown, step=event.epoch.epoch)
-
-    def _open(self, event: Event) -> None:
-        import wandb
-
-        self.close()
-        self._run = event.run(self.study)
-        self._open_run = wandb.init(
+        return wandb.init(
             project=folder_name(self.study.resolve().name),
             group=event.method,
             name=event.place,
-            config=self._run.record(),
+            config=run.record(),
             dir=self.study,
             mode=os.environ.get("WANDB_MODE", "offline"),
+            reinit="create_new",  # else one that is begun ends the others
             settings=wandb.Settings(silent=True, console="off"),
         )
 
-    def close(self) -> None:
-        if self._open_run is not None:
-            self._open_run.finish()
+    def _take(self, event: Event, run: Run, into: Any) -> None:
+        if event.epoch is None:
+            into.summary["failed"] = event.reason
+            return
+        import wandb
+
+        shown = {name: wandb.Image(picture) for name, picture in pictures(event, run).items()}
+        shown |= {name: wandb.Object3D(cloud) for name, cloud in surfaces(event).items()}
+        into.log(measurements(event) | shown, step=event.epoch.epoch)
+
+    def _end(self, written: Any) -> None:
+        written.finish()
 
 
 TRACKERS: dict[str, Callable[[Path], Tracker]] = {kind.name: kind for kind in (TensorBoard, WeightsAndBiases)}
