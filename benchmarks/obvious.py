@@ -22,7 +22,7 @@ def obvious_trials(greedy: Greedy, pair: BatchPair, candidates: Sequence[Values]
             logits = greedy.plain.network(scored.image)
             prediction = logits.softmax(1) if greedy.plain.loss.activation == "softmax" else logits.sigmoid()
         squares = sum(
-            share * (prediction - target.mask).double().square().mean() for share, target in scored.targets
+            share * (prediction - target.truth).double().square().mean() for share, target in scored.targets
         )
         scores.append(math.sqrt(squares))
         model.load_state_dict(before[0])

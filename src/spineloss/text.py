@@ -92,7 +92,7 @@ def loss(
     convention = Convention(
         activation=activation, ignore=ignore, background=background, class_weights=class_weights, levels=levels
     )
-    return parse(text).under(convention)
+    return parse(text).with_convention(convention)
 
 
 def _loss(call: Call, folder: Path) -> Loss:

@@ -29,7 +29,7 @@ def tensors(batches):
     for batch in batches:
         yield batch.image
         for share, target in batch.targets:
-            yield from (torch.tensor(share), target.mask, target.spacing, *target.maps.values())
+            yield from (torch.tensor(share), target.truth, target.spacing, *target.maps.values())
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,14 @@ def test_patches_depend_on_the_key_alone_and_on_no_method(small_data):
     for one, two, three in zip(first, again, mapped, strict=True):
         assert one.image.shape == (3, 1, 16, 24, 24)
         assert torch.equal(one.image, two.image) and torch.equal(one.image, three.image)
-        assert torch.equal(one.targets[0][1].mask, three.targets[0][1].mask)
+        assert torch.equal(one.targets[0][1].truth, three.targets[0][1].truth)
     assert not torch.equal(first[0].image, later[0].image)
 
 
 def test_maps_are_of_the_patch_in_its_spacing(small_data):
     target = batches(prepared(small_data, target="merged"), 1, needs=frozenset({"mm"}))[0].targets[0][1]
     assert torch.equal(target.spacing, torch.tensor([[3.0, 1.0, 1.0]] * 3))
-    assert torch.equal(target.maps["mm"], signed_distance_maps(target.mask, target.spacing))
+    assert torch.equal(target.maps["mm"], signed_distance_maps(target.truth, target.spacing))
 
 
 @pytest.fixture(scope="module")

@@ -104,13 +104,13 @@ def test_the_background_counts_in_no_overlap_as_in_monai():
     logits = torch.randn(2, 3, 4, 8, 8)
     targets = [torch.randint(3, (1, 4, 8, 8), dtype=torch.uint8) for _ in range(2)]
     target = Target.of(targets, torch.ones(2, 3), frozenset({"mm"}), labelling)
-    ours = parse("dice").under(convention(labelling))(logits, target.mask, **target.context())
+    ours = parse("dice").with_convention(convention(labelling))(logits, target.truth, **target.context())
     monais = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, smooth_nr=0, smooth_dr=0)
-    assert ours.item() == pytest.approx(monais(logits, target.mask).item(), abs=1e-6)
-    boundary = parse("boundary").under(convention(labelling))
+    assert ours.item() == pytest.approx(monais(logits, target.truth).item(), abs=1e-6)
+    boundary = parse("boundary").with_convention(convention(labelling))
     maps = target.maps["mm"]
     by_hand = (logits.softmax(1) * maps)[:, 1:].mean()
-    assert boundary(logits, target.mask, **target.context()).item() == pytest.approx(by_hand.item(), rel=1e-5)
+    assert boundary(logits, target.truth, **target.context()).item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert (maps[:, 1] <= 0).equal(torch.stack(targets)[:, 0] == 1)
 
 

@@ -24,7 +24,7 @@ def batch(seed, mixed=False):
         mask[..., start : start + 5, 3:12, 4:10] = 1
         targets.append(Target(mask, torch.ones(2, 3, dtype=torch.float64), {}))
     return Batch(
-        image + targets[0].mask, ((0.7, targets[0]), (0.3, targets[1])) if mixed else ((1.0, targets[0]),)
+        image + targets[0].truth, ((0.7, targets[0]), (0.3, targets[1])) if mixed else ((1.0, targets[0]),)
     )
 
 

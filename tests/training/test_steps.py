@@ -50,10 +50,10 @@ def test_values_of_mixed_targets_are_mixed_by_their_shares(mixed):
     plain, network = plain_step("dice + boundary")
     with torch.no_grad():
         logits = network(mixed.image)
-        dice = sum(share * parse("dice")(logits, target.mask) for share, target in mixed.targets)
+        dice = sum(share * parse("dice")(logits, target.truth) for share, target in mixed.targets)
         # The best prediction of a hard target is the target.
         boundary = sum(
-            share * (boundary_of(logits, target) - boundary_of(200 * target.mask - 100, target))
+            share * (boundary_of(logits, target) - boundary_of(200 * target.truth - 100, target))
             for share, target in mixed.targets
         )
     record = Weighted(plain, Static())(mixed).record
@@ -62,7 +62,7 @@ def test_values_of_mixed_targets_are_mixed_by_their_shares(mixed):
 
 
 def boundary_of(logits, target):
-    return parse("boundary")(logits, target.mask, **target.context())
+    return parse("boundary")(logits, target.truth, **target.context())
 
 
 def test_the_policy_is_asked_once_a_step(mixed):

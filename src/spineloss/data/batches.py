@@ -21,13 +21,13 @@ Key = tuple[int | str, ...]
 
 @dataclass(frozen=True)
 class Target:
-    """What a loss compares with: masks, (N, 3) spacing in mm, the maps needed, by name.
+    """What a loss compares with: the truth, (N, 3) spacing in mm, the maps needed, by name.
 
-    Masks are volumes (N, C, *grid), or numbers of exclusive classes (N, 1, *grid); maps are (N, outputs, *grid).
+    The truth is volumes (N, C, *grid), or numbers of exclusive classes (N, 1, *grid); maps (N, outputs, *grid).
     The maps of a patch hold the distances to what is in the patch.
     """
 
-    mask: torch.Tensor
+    truth: torch.Tensor
     spacing: torch.Tensor
     maps: Mapping[MapName, torch.Tensor]
 
@@ -40,16 +40,16 @@ class Target:
         labelling: Labelling,
     ) -> "Target":
         """That of samples' targets (C, *grid), with the maps that a loss needs."""
-        mask = torch.stack(list(targets))
-        volumes = labelling.volumes(mask) if needs else mask
-        counted, exclusive = labelling.counted(mask), labelling.exclusive
+        truth = torch.stack(list(targets))
+        volumes = labelling.volumes(truth) if needs else truth
+        counted, exclusive = labelling.counted(truth), labelling.exclusive
         maps = {name: target_map(name, volumes, spacing, counted, exclusive=exclusive) for name in needs}
-        return cls(mask if labelling.exclusive else mask.float(), spacing, maps)
+        return cls(truth if labelling.exclusive else truth.float(), spacing, maps)
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Target":
         """The same with every tensor changed alike."""
         maps = {name: change(found) for name, found in self.maps.items()}
-        return Target(change(self.mask), change(self.spacing), maps)
+        return Target(change(self.truth), change(self.spacing), maps)
 
     def context(self) -> dict[str, Any]:
         """The keyword arguments a loss is called with, after logits and target."""

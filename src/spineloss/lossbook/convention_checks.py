@@ -77,7 +77,7 @@ def _of_labels(loss: nn.Module, given: Input, **settings: Any) -> tuple[nn.Modul
     """
     labels = given.logits[:, :1].roll(1, -1).mul(100).long().remainder(given.logits.shape[1])
     if isinstance(loss, Loss):
-        return loss.under(replace(loss.convention, activation="softmax", **settings)), Input(
+        return loss.with_convention(replace(loss.convention, activation="softmax", **settings)), Input(
             given.logits, labels[:, 0]
         )
     if settings and not isinstance(getattr(loss, "ignore_index", None), int):

@@ -56,6 +56,11 @@ class Loss(nn.Module, Convention):
     `needs` from the data side and which `columns` it reads beside the usual sums, and computes the `values` of
     each sample and class from `Inputs`. Every loss has the keyword arguments of `Convention`; of a sum, those of
     the sum count.
+
+    values    of each sample and class, before any weights: what a subclass is about
+    compute   the scalar that is trained with: the values averaged as the convention says
+    shares    what each sample and class adds to it: what `per_sample` returns
+    least     the scalar for the best prediction, where that is not 0
     """
 
     name: ClassVar[str]
@@ -235,7 +240,7 @@ class Loss(nn.Module, Convention):
             if _is_tunable(item) or getattr(self, item.name) != item.default
         }
 
-    def under(self, convention: Convention) -> Self:
+    def with_convention(self, convention: Convention) -> Self:
         """The same loss with other keyword arguments of `Convention`."""
         twin = copy.copy(self)
         for item in fields(convention):

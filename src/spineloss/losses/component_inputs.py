@@ -17,10 +17,13 @@ PARTS = get_args(Part)
 
 @dataclass(frozen=True)
 class ComponentInputs(Inputs):
-    """Inputs whose sums are those of each component of the target: (N R, C), for R components at most.
+    """Inputs whose sums are those of each component of the target.
 
     `component`: over the voxels that are nearer to it than to any other component.
     `blob`: over the component and the whole background; the other components do not count.
+
+    R regions of each class, N samples, C classes: sums over a region are (N, C, R, 2), of its background and its
+    foreground; a component is a row of (N R, C).
 
     A loss's values of the rows are averaged over the components of each sample and class. Without foreground, a
     sample and class is one component with all the voxels.

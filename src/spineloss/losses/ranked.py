@@ -67,12 +67,14 @@ class TopK(CrossEntropy):
         """The hardest voxels of the inputs."""
         ranked = _rows(inputs.surprises, self.over)
         chosen = [largest(row, self.k) for row in ranked.flatten(0, 1)]
-        if len(ranked) < len(inputs.logits):
+        if self.over == "batch":
+            # A row holds all samples, one after the other: its places are cut where a sample begins, and counted
+            # from there.
             voxels = inputs.logits[0, 0].numel()
-            starts = range(0, ranked.shape[2], voxels)
-            ends = [torch.searchsorted(row, row.new_tensor(starts[1:])).tolist() for row in chosen]
+            begins = range(0, ranked.shape[2], voxels)
+            ends = [torch.searchsorted(row, row.new_tensor(begins[1:])).tolist() for row in chosen]
             samples = zip(*(row.tensor_split(each) for row, each in zip(chosen, ends, strict=True)), strict=True)
-            chosen = [part - start for start, parts in zip(starts, samples, strict=True) for part in parts]
+            chosen = [part - begin for begin, parts in zip(begins, samples, strict=True) for part in parts]
         return inputs.at_places(chosen, (CROSS_ENTROPY,))
 
 

@@ -182,12 +182,12 @@ def case_values(
         )
         for record in records
     ]
-    measured = {key for _, cases in scores for key, value in cases.items() if not math.isnan(value)}
+    defined = {key for _, cases in scores for key, value in cases.items() if not math.isnan(value)}
     repeats: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for method, cases in scores:
         labels: dict[str, list[float]] = defaultdict(list)
         for (case, label), value in cases.items():
-            labels[case] += [value] if (case, label) in measured else []
+            labels[case] += [value] if (case, label) in defined else []
         for case, found in labels.items():
             repeats[method][case].append(average(found))
     by_case = {

@@ -58,7 +58,7 @@ def write_landscape(
     (network,) = predictor.networks
     texts = {spec: parse(spec) for spec in specs} or {record["loss"]: parse(record["loss"], folder)}
     reading = convention(data.labelling)
-    losses = {text: loss.under(reading).to(predictor.device) for text, loss in texts.items()}
+    losses = {text: loss.with_convention(reading).to(predictor.device) for text, loss in texts.items()}
     weights = dict(network.state_dict())
     keys = [(study.seed, record["fold"], "landscape", axis) for axis in ("alpha", "beta")]
     first, second = (direction(weights, filters_of(network), seed_of(*key)) for key in keys)
@@ -100,7 +100,7 @@ def _evaluation(
         return {
             spec: sum(
                 # A loss may count over its batch, so each case is one.
-                loss(of_case[None], target.mask, **target.context()).item()
+                loss(of_case[None], target.truth, **target.context()).item()
                 for of_case, target in zip(logits, targets, strict=True)
             )
             / len(targets)

@@ -79,7 +79,7 @@ def recipe(
     """
     if trial.method.phases:
         return _in_phases(trial.method, labelling, folder)
-    loss = parse(trial.method.loss, folder).under(convention(labelling))
+    loss = parse(trial.method.loss, folder).with_convention(convention(labelling))
     if trial.method.tuning is not None:
         return _tuned(trial, loss, adaptive)
     if trial.method.weighting is None:
@@ -95,7 +95,9 @@ def recipe(
 
 
 def _in_phases(method: Method, labelling: Labelling, folder: Path) -> Recipe:
-    losses = [parse(phase.loss or method.loss, folder).under(convention(labelling)) for phase in method.phases]
+    losses = [
+        parse(phase.loss or method.loss, folder).with_convention(convention(labelling)) for phase in method.phases
+    ]
     phases = [
         Phase(phase.epochs, CoarseLoss(loss, labelling) if phase.train == "encoder" else loss, phase.train)
         for phase, loss in zip(method.phases, losses, strict=True)
@@ -123,4 +125,4 @@ def _average(weights: Sequence[Terms]) -> Terms:
 
 def _fixed(loss: WeightedSum, weights: Terms) -> Compound:
     terms = [(weights[name], term) for name, term in zip(loss.names, loss.losses, strict=True)]
-    return Compound(terms).under(loss.convention)
+    return Compound(terms).with_convention(loss.convention)

@@ -273,7 +273,7 @@ class Greedy:
         # One `Inputs` serves all losses: what they share is computed once.
         columns = tuple(dict.fromkeys(column for loss in losses for column in loss.columns))
         parts = [
-            (share, replace(self.plain.loss.inputs(logits, target.mask, **target.context()), columns=columns))
+            (share, replace(self.plain.loss.inputs(logits, target.truth, **target.context()), columns=columns))
             for share, target in batch.targets
         ]
         found, slopes = [], []
@@ -303,6 +303,6 @@ def distance(loss: Loss, logits: torch.Tensor, targets: Sequence[tuple[float, Ta
     """
     squares = logits.new_zeros((), dtype=torch.float64)
     for share, target in targets:
-        inputs = loss.inputs(logits.double(), target.mask)
+        inputs = loss.inputs(logits.double(), target.truth)
         squares += share * inputs.mean((inputs.probabilities - inputs.truth).square()).mean()
     return squares.sqrt()

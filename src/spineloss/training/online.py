@@ -60,7 +60,7 @@ class Online:
         self.plain.loss.requires_grad_(True)
         self.optimiser.zero_grad(set_to_none=True)
         for share, target in batch.targets:
-            self.plain.loss.add_slope_gradient(logits, tangent, target.mask, -share)
+            self.plain.loss.add_slope_gradient(logits, tangent, target.truth, -share)
         self.optimiser.step()
 
     @property
@@ -94,7 +94,7 @@ class Online:
 
 def batch_loss(loss: Loss, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The loss of a batch, mixed over its targets by their shares."""
-    return sum(share * loss(logits, target.mask, **target.context()) for share, target in batch.targets)
+    return sum(share * loss(logits, target.truth, **target.context()) for share, target in batch.targets)
 
 
 def step_slope(optimiser: torch.optim.Optimizer, weight: torch.Tensor) -> torch.Tensor | float:

@@ -50,7 +50,7 @@ class Plain:
             LossNotFinite: the loss or its gradient is NaN or infinite; the step is not taken.
         """
         logits = self.precision.logits(self.network, batch.image)
-        value = sum(share * self.loss(logits, target.mask, **target.context()) for share, target in batch.targets)
+        value = sum(share * self.loss(logits, target.truth, **target.context()) for share, target in batch.targets)
         return Step(self.descend(value))
 
     def state(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Weighted:
         """
         logits = self.plain.precision.logits(self.plain.network, batch.image)
         parts = [
-            (share, self.loss.excesses(self.loss.inputs(logits, target.mask, **target.context())))
+            (share, self.loss.excesses(self.loss.inputs(logits, target.truth, **target.context())))
             for share, target in batch.targets
         ]
         terms = {name: sum(share * part[name] for share, part in parts) for name in self.loss.names}
