@@ -98,6 +98,7 @@ def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
         ["data", "check", "nowhere"],
         ["study", "run", "nowhere.yaml"],
         ["study", "run", "a" * 300],
+        ["study", "run", "demo", "-o", "a" * 300],
         ["study", "run", "lumbar"],
         ["study", "status", "."],
         ["study", "table", "."],

@@ -320,6 +320,13 @@ def test_what_holds_out_no_cases_is_refused(finished_once, tmp_path, content):
         next(run_study(study, tmp_path / "study", lambda line: None, Cache(finished_once.parent / "cache")))
 
 
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(small_data, tmp_path):
+    cases = [path.stem for path in (small_data / "images").iterdir()]
+    (tmp_path / "split.json").write_text(json.dumps({"held_out": cases}))
+    with pytest.raises(UserError, match="holds out every case of"):
+        run(small_data, tmp_path / "study", held_out=tmp_path / "split.json")
+
+
 def test_an_absent_label_is_refused(small_data, tmp_path):
     with pytest.raises(UserError, match="no case holds label 7"):
         run(small_data, tmp_path / "study", labels=[1, 7])

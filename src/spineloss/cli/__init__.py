@@ -5,6 +5,7 @@ import sys
 from spineloss.cli.stopping import Stopped, stopped_by_signals
 from spineloss.errors import UserError
 from spineloss.extras import missing_extra
+from spineloss.grammar import shortened
 
 FAILED = 1
 
@@ -19,6 +20,10 @@ def main() -> None:
         sys.exit(stop.code)
     except UserError as error:
         _fail(error)
+    except OSError as error:  # of a path that the system itself refuses, before anything is read or written
+        if error.filename is None:
+            raise
+        _fail(f"{shortened(str(error.filename))} cannot be used ({error.strerror}): name another path.")
     except ModuleNotFoundError as error:
         if (sentence := missing_extra(error)) is None:
             raise

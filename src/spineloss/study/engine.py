@@ -162,6 +162,8 @@ def _validation_cases(study: Study, data: Dataset) -> list[list[str]]:
     absent = sorted(set(held_out) - set(cases))
     if absent:
         raise UserError(f"{study.held_out} holds out {absent[0]}, which {study.data} lacks: name its own data.")
+    if set(held_out) == set(cases):
+        raise UserError(f"{study.held_out} holds out every case of {study.data}: none is left to train on.")
     groups = {data.groups[case] for case in held_out}
     divided = [case for case in cases if case not in held_out and data.groups[case] in groups]
     if divided:
