@@ -4,6 +4,7 @@ import SimpleITK as sitk
 import torch
 
 from ellipsoids import ellipsoids
+from results.test_table import make_run
 from spineloss.data.labelling import Labelling, Structure
 from spineloss.errors import UserError
 from spineloss.results.run_folder import Run
@@ -157,3 +158,12 @@ def test_what_is_not_there_is_told(study, tmp_path, method, told):
 def test_a_name_that_is_too_long_is_no_study(tmp_path, look):
     with pytest.raises(UserError, match="neither a study nor a run|holds no study"):
         look(tmp_path / ("a" * 300))
+
+
+def test_a_method_dropped_after_an_easy_fold_is_not_the_best(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    for fold, dice in enumerate((0.92, 0.80, 0.81)):
+        make_run(tmp_path, "winner", fold, {1: {str(fold): dice}})
+    make_run(tmp_path, "dropped", 0, {1: {"0": 0.90}}, order=1)
+    assert find_runs(tmp_path) == [Run.of(tmp_path, "winner", fold) for fold in range(3)]
+    assert find_runs(tmp_path, "dropped") == [Run.of(tmp_path, "dropped", 0)]

@@ -20,7 +20,7 @@ from spineloss.data.preprocessing import Grid, resize_image
 from spineloss.data.resolution import Resolution
 from spineloss.data.unsegmented import unsegmented_cases
 from spineloss.errors import UserError
-from spineloss.results.records import read_records
+from spineloss.results.records import read_records, whole_methods
 from spineloss.results.run_folder import Run
 from spineloss.results.table import summarise
 from spineloss.training.inference import infer
@@ -150,7 +150,8 @@ class Failure:
 def find_runs(source: Path, method: str | None = None) -> list[Run]:
     """The finished runs to predict with: a single run's folder, or a study's, all folds of one method.
 
-    Without a method, a study's best by mean validation Dice at the last epoch is taken.
+    Without a method, a study's best by mean validation Dice at the last epoch is taken, of those with every fold:
+    the mean of another one, such as a method dropped from a race, may be of easy cases alone.
 
     Raises:
         UserError: nothing finished is there, or no such method.
@@ -176,7 +177,8 @@ def find_runs(source: Path, method: str | None = None) -> list[Run]:
 
 
 def _best(records: Sequence) -> str:
-    rows = [row for row in summarise(records, "last") if row.metric == "dice"]
+    whole = whole_methods(records)
+    rows = [row for row in summarise(records, "last") if row.metric == "dice" and row.method in whole]
     # The first of a method's summaries is the average over its labels.
     firsts = {row.method: row for row in reversed(rows)}.values()
     return max(firsts, key=lambda row: -1.0 if np.isnan(row.mean) else row.mean).method
