@@ -78,6 +78,14 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(found.losses["x, y"], [[np.nan, -10, -9], [-1, 0, 1], [9, 10, 11]])
 
 
+def test_a_network_trained_anew_has_no_landscape_yet(tmp_path):
+    Run(tmp_path).write_landscape([{"alpha": 0.0, "beta": 0.0, "dice": 0.5}])
+    for kind in ("svg", "png"):
+        (tmp_path / f"landscape.{kind}").write_text("")
+    Run(tmp_path).finish({}, {"weight": torch.zeros(1)})
+    assert Run(tmp_path).landscape() is None and not list(tmp_path.glob("landscape.*"))
+
+
 def test_it_is_drawn_whatever_the_names_and_where_a_loss_is_undefined():
     heights = np.array([[np.nan, 2.0, 3.0], [1.0, 0.0, 1.0], [np.inf, 2.0, 3.0]])
     figure = draw_landscape(Surface([-1, 0, 1], {"<b> $x$": heights, "0.5*dice + " * 9: heights}), "$ " * 99)

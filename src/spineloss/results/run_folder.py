@@ -190,7 +190,12 @@ class Run:
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
 
     def finish(self, record: Mapping[str, Any], network: Mapping[str, torch.Tensor]) -> None:
-        """Write the trained network, then `run.json` with the digest of every file, and drop the checkpoint."""
+        """Write the trained network, then `run.json` with the digest of every file, and drop the checkpoint.
+
+        A landscape that lies here is deleted: it was drawn around the network that this one replaces.
+        """
+        for kind in (".csv", ".svg", ".png"):
+            self.landscape_file.with_suffix(kind).unlink(missing_ok=True)
         # Copies, as a network may have one tensor under two names (MONAI's DynUNet has), which the format refuses.
         weights = {key: each.clone(memory_format=torch.contiguous_format) for key, each in network.items()}
         self._write("model.safetensors", save_tensors(weights))
