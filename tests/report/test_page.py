@@ -165,7 +165,7 @@ def test_the_3d_view_opens_at_the_middle_of_the_truth():
     truth = np.zeros((3, 4, 5), dtype=bool)
     truth[1, 2, 1:4] = True
     # Index (x, y, z) = (2, 2, 1), so (12, 24, 33) mm; NIfTI counts x and y the other way.
-    assert centre(Scan("a", image, [image], truth, truth, (3.0, 2.0, 1.0))) == [-12.0, -24.0, 33.0]
+    assert centre(Scan("a", image, [image], truth, truth, 1, (3.0, 2.0, 1.0))) == [-12.0, -24.0, 33.0]
 
 
 def test_a_folder_without_a_study_is_said(tmp_path):

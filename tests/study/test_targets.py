@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from spineloss.study.preparation import prepare_study
 from spineloss.study.recipe import convention
 from spineloss.study.settings import check
 from spineloss.text import parse
+from spineloss.training.validation import Example
 
 SETTINGS = {"grid": [16, 16, 32], "width": 2, "folds": 2, "batch": 2, "epochs": 1}
 VALUES = np.array([0, 7, 1024])  # the labels of the ellipsoids
@@ -205,6 +207,8 @@ def test_networks_that_predict_maps_segment_by_their_sign(tmp_path):
 def test_regions_are_trained_over_one_another_and_predicted_in_their_order(tmp_path):
     for case in range(4):
         image, label_map = ellipsoids(case)
+        # One slice holds most voxels, another most of the two regions, one within the other.
+        label_map[2, :, :20], label_map[9, :, :18] = 1, 2
         save(sitk.GetImageFromArray(image), tmp_path / "data" / "imagesTr" / f"c{case}_0000.nii.gz")
         save(sitk.GetImageFromArray(label_map), tmp_path / "data" / "labelsTr" / f"c{case}.nii.gz")
     labels = {"background": 0, "both": [1, 2], "lower": [2]}
@@ -217,6 +221,15 @@ def test_regions_are_trained_over_one_another_and_predicted_in_their_order(tmp_p
     predictor = Predictor(find_runs(tmp_path / "study"))
     found = sitk.GetArrayFromImage(predictor.mask(sitk.GetImageFromArray(ellipsoids(99)[0])))
     assert found.dtype == np.uint16 and set(np.unique(found)) <= {0, 5, 300}
+    content = read_content(tmp_path / "study")
+    for grid in ("case", "network"):
+        shown = replace(content, study=content.study.model_copy(update={"metrics_grid": grid}))
+        gallery = Gallery(shown, lambda line: None)
+        sample, masks = gallery.data.samples["c0"], gallery.data.labelling.masks
+        truth = masks(sample.own_target() if grid == "case" else sample.target)
+        # What validation keeps of a perfect prediction is the truth that the page draws.
+        kept = Example(sample, truth, truth, sample.spacing).picture.any(0)
+        assert np.array_equal(gallery.series_view("c0")[1], kept)
     (tmp_path / "data" / "dataset.json").unlink()
     with pytest.raises(UserError, match="needs regions"):
         prepare_study(check(settings, "test"), lambda line: None)

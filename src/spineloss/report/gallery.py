@@ -19,13 +19,14 @@ from spineloss.report.content import Content
 from spineloss.results.run_folder import Run
 from spineloss.study.prediction import Predictor
 from spineloss.study.preparation import prepare_again
+from spineloss.training.validation import widest_slice
 
 
 @dataclass(frozen=True)
 class Scan:
     """A case on its own grid: (Z, Y, X) intensities and foreground, the slices first, and the spacing in mm.
 
-    `image` is the one of its channels that is shown, and `intensities` are of.
+    `image` is the one of its channels that is shown, and `intensities` are of; `slice` is the widest of the truth.
     """
 
     case: str
@@ -33,12 +34,8 @@ class Scan:
     channels: list[sitk.Image]
     intensities: np.ndarray
     truth: np.ndarray
+    slice: int
     spacing: tuple[float, float, float]
-
-    @property
-    def slice(self) -> int:
-        """The slice that holds most of the truth."""
-        return int(self.truth.sum(axis=(1, 2)).argmax())
 
 
 class Gallery:
@@ -79,15 +76,27 @@ class Gallery:
             images, _ = read_case(self._files[case], self.data.orientation)
             channels = [images[number] for number in self._layout.channels_taken(self.data.channels)]
             image = channels[self.shown]
+            masks = self.data.labelling.masks(self.data.samples[case].own_target())
             self._scans[case] = Scan(
                 case,
                 image,
                 channels,
                 volumes.array_of(image).astype(np.float32),
-                self.data.labelling.masks(self.data.samples[case].own_target()).any(0).numpy(),
+                masks.any(0).numpy(),
+                widest_slice(masks),
                 volumes.spacing_of(image),
             )
         return self._scans[case]
+
+    def series_view(self, case: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+        """Image, truth and spacing of the slice whose predictions validation kept, on the grid of the metrics."""
+        if self.content.study.metrics_grid == "case":
+            scan = self.scan(case)
+            return scan.intensities[scan.slice], scan.truth[scan.slice], scan.spacing[1:]
+        sample = self.data.samples[case]
+        masks = self.data.labelling.masks(sample.target)
+        where = widest_slice(masks)
+        return sample.image[self.shown, where].numpy(), masks[:, where].any(0).numpy(), sample.spacing[1:]
 
     def label_shares(self) -> dict[str, dict[str, float]]:
         """Case -> each of the study's labels, by name -> its share of the foreground."""

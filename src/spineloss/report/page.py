@@ -171,13 +171,7 @@ def _volumes(content: Content, progress: Callable[[str], None], case: str | None
 def _series(content: Content, gallery: Gallery) -> dict[str, Any]:
     """Tables 8.2 and 8.3: the first fold's first case, one slice, every method at its validated epochs."""
     case = content.folds[0][0]
-    scan = gallery.scan(case)
-    truth, image, spacing = scan.truth[scan.slice], scan.intensities[scan.slice], scan.spacing[1:]
-    if content.study.metrics_grid == "network":
-        sample = gallery.data.samples[case]
-        target = gallery.data.labelling.masks(sample.target).any(0).numpy()
-        where = int(target.sum(axis=(1, 2)).argmax())
-        truth, image, spacing = target[where], sample.image[gallery.shown, where].numpy(), sample.spacing[1:]
+    image, truth, spacing = gallery.series_view(case)
     rows = {
         method: {
             epoch: slices.overlay(image, truth, picture.numpy(), spacing, THUMBNAIL)
