@@ -11,10 +11,12 @@ import SimpleITK as sitk
 from spineloss.errors import UserError
 from spineloss.files import read_json
 from spineloss.report.content import read_content
-from spineloss.report.gallery import Scan
+from spineloss.report.gallery import Gallery, Scan
 from spineloss.report.page import write_report
 from spineloss.report.scene import centre
 from spineloss.results.run_folder import Run
+from spineloss.results.study_folder import read_folds, write_folds
+from spineloss.study.prediction import Predictor
 
 
 @pytest.fixture
@@ -144,9 +146,29 @@ def test_a_study_partly_finished(study, tmp_path):
 
 def test_a_study_of_one_method(study, tmp_path):
     keep(study, {"dice": (0, 1)})
+    once, again = (Run.of(study, "dice", 0, repeat) for repeat in range(2))
+    shutil.copytree(once.folder, again.folder)
+    again.write_record(once.record() | {"repeat": 1})
     write_report(read_content(study), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Only dice is finished" in page and "Wilcoxon" not in page and 'id="extremes"' in page
+    # The picture is of one network, the number of both.
+    assert "% (mean of 2 trainings)</figcaption>" in page
+
+
+def test_a_case_is_predicted_by_the_first_run_that_is_finished(study):
+    """As of a test on other data, where every fold lists every case, with a first training that failed."""
+    keep(study, {"dice": (1,)})
+    folds = read_folds(study)
+    write_folds(study, folds | {"folds": [sum(folds["folds"], [])] * 2})
+    failed, finished = (Run.of(study, "dice", 1, repeat) for repeat in range(2))
+    failed.folder.rename(finished.folder)
+    finished.write_record(finished.record() | {"repeat": 1})
+    gallery = Gallery(read_content(study), lambda line: None)
+    predicted = gallery.prediction("dice", "case-0")
+    scan = gallery.scan("case-0")
+    expected = Predictor([finished]).probabilities(scan.channels)
+    assert np.array_equal(predicted, gallery.data.labelling.decide(expected).any(0))
 
 
 def test_the_3d_view_shows_the_case_asked_for(study, tmp_path):

@@ -39,7 +39,7 @@ class Scan:
 
 
 class Gallery:
-    """Scans and predictions of a study's cases; each prediction by the network that did not train on the case.
+    """Scans and predictions of a study's cases; each prediction by a network that did not train on the case.
 
     Args:
         content: of the study.
@@ -59,7 +59,7 @@ class Gallery:
             )
         self.shown = 0 if channel is None else self.data.channels.index(channel)
         self._scans: dict[str, Scan] = {}
-        self._predictors: dict[tuple[str, int], Predictor] = {}
+        self._predictors: dict[tuple[str, int, int], Predictor] = {}
         self._masks: dict[tuple[str, str], np.ndarray] = {}
 
     @cached_property
@@ -113,24 +113,25 @@ class Gallery:
                 shares[row.case] = {names[label]: voxels[label] / sum(voxels.values()) for label in names}
         return shares
 
+    def trainings(self, method: str, case: str) -> list[tuple[int, int]]:
+        """Fold and repeat of each finished run of the method that did not train on the case."""
+        return sorted(
+            (fold, repeat)
+            for name, fold, repeat in self.content.records
+            if name == method and case in self.content.folds[fold]
+        )
+
     def prediction(self, method: str, case: str) -> np.ndarray:
-        """The foreground of a case by a method where it is annotated: (Z, Y, X) booleans."""
+        """The foreground of a case by the first of its trainings, where it is annotated: (Z, Y, X) booleans."""
         if (method, case) not in self._masks:
-            fold = next(number for number, cases in enumerate(self.content.folds) if case in cases)
-            if (method, fold) not in self._predictors:
-                self._predictors[method, fold] = Predictor([Run.of(self.content.folder, method, fold)])
-            probabilities = self._predictors[method, fold].probabilities(self.scan(case).channels)
+            run = (method, *self.trainings(method, case)[0])
+            if run not in self._predictors:
+                self._predictors[run] = Predictor([Run.of(self.content.folder, *run)])
+            probabilities = self._predictors[run].probabilities(self.scan(case).channels)
             predicted = self.data.labelling.decide(probabilities).any(0)
             counted = self.data.labelling.counted(self.data.samples[case].own_target())
             self._masks[method, case] = (predicted if counted is None else predicted & counted[0]).numpy()
         return self._masks[method, case]
-
-    def predicts(self, method: str, case: str) -> bool:
-        """Whether the run that did not train on the case is finished."""
-        return any(
-            case in cases and (method, fold, 0) in self.content.records
-            for fold, cases in enumerate(self.content.folds)
-        )
 
 
 def series_of(folder: Path, method: str, fold: int) -> dict[int, torch.Tensor]:

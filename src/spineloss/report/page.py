@@ -199,12 +199,18 @@ def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
                 {
                     "title": title,
                     "case": case,
-                    "value": f"{metric.title} {score_with_unit(content.decisive, values[case])}",
+                    "value": f"{metric.title} {score_with_unit(content.decisive, values[case])}"
+                    + _of_several(len(gallery.trainings(method, case))),
                     "image": _picture(gallery, method, case),
                 }
                 for title, case in chosen.items()
             ],
         }
+
+
+def _of_several(trainings: int) -> str:
+    """The picture is of one network: a number that is of more says so."""
+    return f" (mean of {trainings} trainings)" if trainings > 1 else ""
 
 
 def _picture(gallery: Gallery, method: str, case: str) -> Image:
@@ -220,7 +226,7 @@ def _scene(content: Content, gallery: Gallery, chosen: str | None) -> dict[str, 
     values = content.values[content.decisive]
     shared = shared_cases(values) or list(values[best])
     case = chosen or sorted(shared, key=lambda case: values[best][case])[len(shared) // 2]
-    methods = [method for method in content.methods if gallery.predicts(method, case)]
+    methods = [method for method in content.methods if gallery.trainings(method, case)]
     # It comes first: it is what the viewer opens with.
     scene = scene_of(gallery, case, sorted(methods, key=lambda method: method != best))
     return scene | {"choice": "as chosen" if chosen else f"the median case of {best}"}
