@@ -1,5 +1,6 @@
 """The report of a small study: what it says, and that nothing in it is taken for markup."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from spineloss.errors import UserError
-from spineloss.files import read_json
+from spineloss.files import read_json, write_csv
 from spineloss.report.content import read_content
 from spineloss.report.gallery import Gallery, Scan
 from spineloss.report.page import write_report
@@ -31,6 +32,17 @@ def keep(study, wanted):
         run = read_json(path)
         if run["fold"] not in wanted.get(run["method"], ()):
             shutil.rmtree(path.parent)
+
+
+def rescore(study, change):
+    """Give every row of the runs' scores the changes that a function makes of it."""
+    for path in study.glob("runs/*/*/validation.csv"):
+        run = Run(path.parent)
+        record, network = run.record(), run.network()
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        write_csv(path, [row | change(row) for row in rows], list(rows[0]))
+        run.finish(record, network)
 
 
 def test_hostile_names_are_text(reported):
@@ -127,6 +139,10 @@ def test_what_decides_is_checked(study):
         read_content(study, ["dise"])
     with pytest.raises(UserError, match="2 margins do not fit 1 metrics"):
         read_content(study, margins=[1, 2])
+    keep(study, {"dice": (0, 1)})
+    rescore(study, lambda row: {"hd95": ""})
+    with pytest.raises(UserError, match="No run has a value of HD95"):
+        read_content(study, ["dice", "hd95"])
 
 
 def test_a_study_partly_finished(study, tmp_path):

@@ -112,6 +112,14 @@ def test_missed_structures_cannot_win(tmp_path):
     assert result.comparison.levels["misses"].missed == 0
 
 
+def test_a_metric_that_no_run_has_a_value_of_is_refused(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    for order, method in enumerate(("a", "b")):
+        make_run(tmp_path, method, 0, {1: {"1": MISSED, "2": MISSED}}, order)
+    with pytest.raises(UserError, match="No run has a value of HD95: choose another metric"):
+        compare_study(read_records(tmp_path), ["dice", "hd95"])
+
+
 def test_a_table_for_challenger(study):
     make_run(study, "part", 0, {10: {"0-0": MISSED, "0-1": 0.5}}, order=3)
     rows = list(csv.DictReader(io.StringIO(challenger_csv(read_records(study), ["dice", "hd95"]))))

@@ -7,7 +7,12 @@ from typing import Any
 
 from spineloss.errors import UserError
 from spineloss.metrics import METRICS
-from spineloss.results.comparison import Result, compare_study, refuse_unknown_metrics
+from spineloss.results.comparison import (
+    Result,
+    compare_study,
+    refuse_unknown_metrics,
+    refuse_unmeasured_metrics,
+)
 from spineloss.results.convergence import Convergence
 from spineloss.results.learning_rates import rates_in_words, read_choices
 from spineloss.results.race_course import Course, read_course
@@ -109,7 +114,7 @@ def read_content(
         margins: of equivalence, as `compare_study` takes them.
 
     Raises:
-        UserError: no study is there, no run of it is finished, or what decides is unknown.
+        UserError: no study is there, no run of it is finished, or what decides is unknown or has no value.
     """
     refuse_unknown_metrics(metrics)
     statuses = read_status(folder)
@@ -117,6 +122,7 @@ def read_content(
     records = read_records(folder)
     if not records:
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
+    refuse_unmeasured_metrics(records, metrics)
     methods = list(dict.fromkeys(record.method for record in records))
     others = [metric for metric in measured(records) if metric not in metrics]
     compared = compare_study(records, metrics, reference, margins, beside=others) if len(methods) > 1 else []

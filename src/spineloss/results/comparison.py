@@ -10,7 +10,7 @@ from spineloss.metrics import METRICS
 from spineloss.results.averages import CaseValues
 from spineloss.results.convergence import Convergence, converge
 from spineloss.results.ranking import Ranking, rank
-from spineloss.results.records import Record, case_values, whole_methods
+from spineloss.results.records import Record, case_values, measured, whole_methods
 from spineloss.results.selection import Selection, select
 from spineloss.results.statistics import Comparison, best_method, compare
 from spineloss.results.table import Summary, summarise
@@ -55,13 +55,15 @@ def compare_study(
         beside: metrics that decide nothing and have no margin, compared after the others.
 
     Raises:
-        UserError: an unknown metric, method or epoch, a wrong margin, or fewer than two finished methods.
+        UserError: an unknown metric, method or epoch, a metric without any value, a wrong margin, or fewer than
+            two finished methods.
     """
     refuse_unknown_metrics(metrics)
     _refuse_unknown_epoch(epoch)
     each_margin = [*_each_margin(metrics, margins), *(None for _ in beside)]
     if len({record.method for record in records}) < 2:
         raise UserError("A comparison needs two methods with a finished run: train them first.")
+    refuse_unmeasured_metrics(records, metrics)
     compared = [*metrics, *beside]
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
@@ -133,6 +135,18 @@ def refuse_unknown_metrics(metrics: Sequence[str]) -> None:
     for metric in metrics:
         if metric not in METRICS:
             raise UserError(f"There is no metric {metric!r}: choose from {', '.join(METRICS)}.")
+
+
+def refuse_unmeasured_metrics(records: Sequence[Record], metrics: Sequence[str]) -> None:
+    """Refuse a metric of which no run has a value, as no distance has where nothing was ever found.
+
+    Raises:
+        UserError: there is one.
+    """
+    found = measured(records)
+    for metric in metrics:
+        if metric not in found:
+            raise UserError(f"No run has a value of {METRICS[metric].title}: choose another metric.")
 
 
 def _refuse_unknown_epoch(epoch: str) -> None:
