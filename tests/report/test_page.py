@@ -160,6 +160,12 @@ def test_a_study_partly_finished(study, tmp_path):
     )
 
 
+def test_patients_are_those_of_all_methods(study):
+    keep(study, {"dice": (0,), "adaptive": (1,)})
+    content = read_content(study, reference="dice")
+    assert content.patients == len(content.cases) == 6
+
+
 def test_a_study_of_one_method(study, tmp_path):
     keep(study, {"dice": (0, 1)})
     once, again = (Run.of(study, "dice", 0, repeat) for repeat in range(2))

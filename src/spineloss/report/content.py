@@ -161,7 +161,7 @@ def read_content(
         ranges=ranges,
         hardware=hardware_in_words(folder),
         rates=[*rates_in_words(choices), *open_ends_in_words(ranges)],
-        patients=max(len(cases) for cases in case_values(records, metrics[0]).values()),
+        patients=len(set().union(*case_values(records, metrics[0]).values())),
         race=read_course(folder),
     )
 
