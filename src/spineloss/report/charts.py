@@ -181,8 +181,8 @@ def _page_colours() -> AbstractContextManager:
     return matplotlib.rc_context(dict.fromkeys(ink, INK) | dict.fromkeys(clear, "none") | {"grid.alpha": 0.1})
 
 
-def ranks(ranking: Ranking, metric: str) -> Figure:
-    """The critical-difference diagram: methods joined by a bar are not told apart."""
+def ranks(ranking: Ranking, metric: str, unit: str) -> Figure:
+    """The critical-difference diagram: methods joined by a bar are not told apart. The unit is what was ranked."""
     methods = list(ranking.mean_ranks)
     figure, axes = _figure(7.6, 0.34 * len(methods) + 1.0 + 0.12 * len(ranking.groups))
     for row, rank in enumerate(ranking.mean_ranks.values()):
@@ -200,7 +200,7 @@ def ranks(ranking: Ranking, metric: str) -> Figure:
     axes.set_ylim(len(methods) - 0.5, -0.75 - 0.35 * len(shared))
     axes.set_xlim(0.9, len(methods) + 0.6)
     axes.set_xlabel(
-        f"Mean rank by {METRICS[metric].title} over {ranking.cases} cases; "
+        f"Mean rank by {METRICS[metric].title} over {ranking.cases} {unit}; "
         f"critical difference {ranking.critical_difference:.2f}"
     )
     return figure

@@ -134,8 +134,10 @@ def _figures(content: Content) -> dict[str, Figure]:
         drawn["curve-rank"] = charts.rank_course(content, content.convergence)
     if content.ranges:
         drawn["rates"] = charts.rate_ranges(content)
-    ranking = content.results[content.decisive].ranking if content.results else None
-    return drawn | ({"ranks": charts.ranks(ranking, content.decisive)} if ranking else {})
+    decisive = content.results.get(content.decisive)
+    if decisive and decisive.ranking:
+        drawn["ranks"] = charts.ranks(decisive.ranking, decisive.metric, decisive.comparison.unit)
+    return drawn
 
 
 def _distributed(content: Content) -> list[str]:
