@@ -3,7 +3,9 @@
 import csv
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from spineloss.files import read_json, write_csv
 from spineloss.report.content import read_content
 from spineloss.report.gallery import Gallery, Scan
 from spineloss.report.page import write_report
-from spineloss.report.scene import centre
+from spineloss.report.scene import centre, scene_of
 from spineloss.results.run_folder import Run
 from spineloss.results.study_folder import read_folds, write_folds
 from spineloss.study.prediction import Predictor
@@ -202,14 +204,29 @@ def test_the_3d_view_shows_the_case_asked_for(study, tmp_path):
     assert "Case case-1, as chosen." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_3d_view_opens_at_the_middle_of_the_truth():
+@pytest.fixture
+def scan():
+    """A case of 3 x 4 x 5 voxels with three of a structure."""
     image = sitk.GetImageFromArray(np.zeros((3, 4, 5), dtype=np.float32))
     image.SetOrigin((10.0, 20.0, 30.0))
     image.SetSpacing((1.0, 2.0, 3.0))
     truth = np.zeros((3, 4, 5), dtype=bool)
     truth[1, 2, 1:4] = True
+    return Scan("a", image, [image], truth.astype(np.float32), truth, 1, (3.0, 2.0, 1.0))
+
+
+def test_the_3d_view_opens_at_the_middle_of_the_truth(scan):
     # Index (x, y, z) = (2, 2, 1), so (12, 24, 33) mm; NIfTI counts x and y the other way.
-    assert centre(Scan("a", image, [image], truth, truth, 1, (3.0, 2.0, 1.0))) == [-12.0, -24.0, 33.0]
+    assert centre(scan) == [-12.0, -24.0, 33.0]
+
+
+def test_without_the_structure_the_3d_view_opens_at_the_middle_of_the_image(scan):
+    gallery = SimpleNamespace(scan=lambda case: empty, prediction=lambda method, case: scan.truth)
+    empty = replace(scan, truth=np.zeros_like(scan.truth))
+    scene = scene_of(gallery, "a", ["dice"])
+    # Index (x, y, z) = (2, 1.5, 1); what is found there is as far off as can be: 9 x 8 x 5 mm.
+    assert scene["centre"] == [-12.0, -23.0, 33.0]
+    assert scene["far"] == pytest.approx(170**0.5)
 
 
 def test_a_folder_without_a_study_is_said(tmp_path):

@@ -343,8 +343,8 @@ def _breakable(name: str) -> Markup:
 
 
 def _json(value: Any) -> Markup:
-    """Plain data inside a script element: nothing in it can end the element."""
-    return Markup(json.dumps(value).replace("<", "\\u003c"))
+    """Plain data inside a script element: nothing in it can end the element, and browsers read no NaN."""
+    return Markup(json.dumps(value, allow_nan=False).replace("<", "\\u003c"))
 
 
 def _inline(figure: Figure, name: str) -> Markup:

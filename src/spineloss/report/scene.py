@@ -18,12 +18,13 @@ def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, objec
     """Volumes as base64 .nii.gz: the image, the truth, and of each method its mask and its surface's distances.
 
     A surface's voxels hold their distance from the truth's surface in mm, others 0, which is transparent. The
-    range of colours ends at `far`, the same for all methods: all but a twentieth of the voxels are nearer.
+    range of colours ends at `far`, the same for all methods: all but a twentieth of the voxels are nearer. An
+    empty truth has no surface: all are as far from it as the image's diagonal.
     """
     scan = gallery.scan(case)
     low, high = np.percentile(scan.intensities, [0.5, 99.5])
     grey = 255 * np.clip((scan.intensities - low) / max(float(high - low), 1e-6), 0, 1)
-    to_truth = distance_map(border(scan.truth), scan.spacing)
+    to_truth = _distances_to(scan.truth, scan.spacing)
     masks = {method: gallery.prediction(method, case) for method in methods}
     distances = np.concatenate([to_truth[border(mask)] for mask in masks.values()])
     far = max(1.0, float(np.percentile(distances, 95))) if distances.size else 1.0
@@ -41,9 +42,16 @@ def scene_of(gallery: Gallery, case: str, methods: list[str]) -> dict[str, objec
     }
 
 
+def _distances_to(truth: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    if truth.any():
+        return distance_map(border(truth), spacing)
+    return np.full(truth.shape, np.linalg.norm(np.multiply(truth.shape, spacing)), np.float32)
+
+
 def centre(scan: Scan) -> list[float]:
-    """The middle of the truth in the mm of a NIfTI file."""
-    index = np.argwhere(scan.truth).mean(axis=0)[::-1]
+    """The middle of the truth in the mm of a NIfTI file; of the image where the truth is empty."""
+    inside = scan.truth if scan.truth.any() else np.ones_like(scan.truth)
+    index = np.argwhere(inside).mean(axis=0)[::-1]
     x, y, z = scan.image.TransformContinuousIndexToPhysicalPoint(index.tolist())
     # SimpleITK's x and y run to the left and to the back, those of NIfTI to the right and to the front.
     return [-x, -y, z]
