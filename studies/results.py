@@ -67,16 +67,17 @@ def adapting(study: Study, folder: Path, records: list) -> list[str]:
 
 
 def soon(folder: Path, runs: list[dict]) -> list[str]:
-    """The first epoch of each fold whose mean Dice is `FAR`, where every epoch was validated."""
+    """The first epoch of each run whose mean Dice is `FAR`, where every epoch was validated."""
     found: dict[str, list[str]] = {}
     for run in runs:
-        dice = [epoch.get("dice", math.nan) for epoch in Run.of(folder, run["method"], run["fold"]).epochs()]
+        trained = Run.of(folder, run["method"], run["fold"], run["repeat"])
+        dice = [epoch.get("dice", math.nan) for epoch in trained.epochs()]
         if any(math.isnan(each) for each in dice):
             return []
         first = next((str(number) for number, each in enumerate(dice, 1) if each >= FAR), "never")
         found.setdefault(run["method"], []).append(first)
     listed = "; ".join(f"{method}: {', '.join(each)}" for method, each in found.items())
-    return ["", f"## How soon is a Dice of {100 * FAR:.0f} % reached?", "", f"The epoch, fold by fold. {listed}."]
+    return ["", f"## How soon is a Dice of {100 * FAR:.0f} % reached?", "", f"The epoch, run by run. {listed}."]
 
 
 def times(runs: list[dict]) -> list[str]:
@@ -113,7 +114,8 @@ def beside_the_thesis(rows: list, study: Study) -> list[str]:
     header = "| method | " + " | ".join(f"{title}: here | thesis" for title in SHOWN.values()) + " |"
     lines = ["## Beside the thesis's Table 8.1", "", header, "|" + " --- |" * (1 + 2 * len(SHOWN))]
     for method in methods:
-        ours = {row.metric: row for row in rows if row.method == method}
+        # The first of a method's summaries is the average over its labels.
+        ours = {row.metric: row for row in reversed(rows) if row.method == method}
         cells = [
             f"{100 * ours[metric].mean:.2f} ± {100 * ours[metric].std:.2f} | {published[method][metric]}"
             for metric in SHOWN
