@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ def reported(tmp_path_factory, worker_id, hostile) -> Path:
         if not (folder / "report.html").is_file():
             make_report(folder, hostile)
     return folder
+
+
+@pytest.fixture
+def study(reported, tmp_path):
+    """The finished study, free to change."""
+    return Path(shutil.copytree(reported / "study", tmp_path / "study"))
 
 
 def make_report(folder: Path, hostile: list[str]) -> None:

@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,12 +19,6 @@ from spineloss.report.scene import centre, scene_of
 from spineloss.results.run_folder import Run
 from spineloss.results.study_folder import read_folds, write_folds
 from spineloss.study.prediction import Predictor
-
-
-@pytest.fixture
-def study(reported, tmp_path):
-    """The finished study, free to change."""
-    return Path(shutil.copytree(reported / "study", tmp_path / "study"))
 
 
 def keep(study, wanted):

@@ -1,7 +1,7 @@
 """The report's charts, as figures: drawn once for the page and for a paper."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from textwrap import fill
 
@@ -50,58 +50,81 @@ def distributions(content: Content, metric: str) -> Figure:
         axes.plot(x, y, color=INK, lw=1, alpha=0, gid=f"line-{number}")
         for row in range(len(content.methods)):
             axes.plot(x[row], y[row], "o", ms=4, mew=0, alpha=0.75, color=colour(row), gid=f"case-{number}-{row}")
+    names = []
     for row, method in enumerate(content.methods):
-        defined = [value for value in values[method].values() if math.isfinite(value)]
-        if defined:
-            mean = unit.scale * np.mean(defined)
-            axes.plot([mean, mean], [row - 0.36, row + 0.36], color=INK, lw=2)
-    _name_rows(axes, content.methods)
+        mean = unit.scale * content.summary(method, metric).mean
+        axes.plot([mean, mean], [row - 0.36, row + 0.36], color=INK, lw=2)
+        names.append(_marked(method, _without_point(values[method].values())))
+    _name_rows(axes, names)
     axes.set_xlabel(f"{unit.title} ({unit.unit}), one point per case; the bar is the mean")
+    if any("†" in name for name in names):
+        _note(figure, "† cases without a point: the mean leaves out what was missed or is undefined in them")
     return figure
 
 
+def _without_point(values: Collection[float]) -> str:
+    """How many cases a row of points cannot show, and why."""
+    counts = {"missed": sum(map(math.isinf, values)), "undefined": sum(map(math.isnan, values))}
+    return ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+
+
 def precision_recall(content: Content) -> Figure:
-    """Each fold of each method, and their mean."""
+    """Each run of each method, and the means of the table."""
     figure, axes = _figure(6.4, 4.6)
-    for number, method in enumerate(content.methods):
-        folds = np.array(_last_balances(content, method))
-        if not folds.size:
-            continue
-        axes.plot(*folds.T, "o", ms=4, alpha=0.75, color=colour(number))
+    # Where no network ever found anything there is no precision.
+    methods = content.methods if "precision" in content.values else []
+    for number, method in enumerate(methods):
+        if runs := _last_balances(content, method):
+            axes.plot(*np.transpose(runs), "o", ms=4, alpha=0.75, color=colour(number))
+        recall, precision = (content.summary(method, metric) for metric in ("recall", "precision"))
         mark = "osD^"[number // len(COLOURS) % 4]
-        axes.plot(*folds.mean(0), mark, ms=9, mec=INK, color=colour(number), label=_short(method))
+        name = _marked(method, f"{precision.missed} missed" if precision.missed else "")
+        axes.plot(100 * recall.mean, 100 * precision.mean, mark, ms=9, mec=INK, color=colour(number), label=name)
     axes.set(xlabel="Recall (%)", ylabel="Precision (%)")
+    if any(content.summary(method, "precision").missed for method in methods):
+        _note(figure, "† missed structures have no precision: the mean leaves them out")
     _legend(figure, axes)
     return figure
 
 
 def _last_balances(content: Content, method: str) -> list[tuple[float, float]]:
-    """Recall and precision in percent at the last epoch of each fold where both are defined."""
+    """Recall and precision in percent at the last epoch of each run where both are defined."""
     recall, precision = (content.curves[method][metric] for metric in ("recall", "precision"))
+    # Recall is defined wherever there is a truth: its last epoch is the run's.
     return [
-        (100 * of_fold[max(of_fold)], 100 * other[max(other)])
-        for of_fold, other in zip(recall, precision, strict=True)
-        if of_fold and other
+        (100 * of_run[last], 100 * other[last])
+        for of_run, other in zip(recall, precision, strict=True)
+        if of_run and (last := max(of_run)) in other
     ]
 
 
 def curves(content: Content, column: str) -> Figure:
-    """A column of the epochs by method: mean over runs, and their spread; the last third is shaded."""
+    """A column of the epochs by method: mean over runs, and their spread; the last third is shaded.
+
+    A ring is where the mean leaves out a structure that was missed.
+    """
     unit = METRICS.get(column)
     scale = unit.scale if unit else 1.0
     figure, axes = _figure(7.6, 3.8)
+    ringed = False
     for number, method in enumerate(content.methods):
-        folds = [fold for fold in content.curves[method][column] if fold]
-        if not folds:
+        runs = [run for run in content.curves[method][column] if run]
+        if not runs:
             continue
-        epochs = sorted(set.intersection(*(set(fold) for fold in folds)))
-        table = scale * np.array([[fold[epoch] for epoch in epochs] for fold in folds])
+        epochs = sorted(set.intersection(*(set(run) for run in runs)))
+        table = scale * np.array([[run[epoch] for epoch in epochs] for run in runs])
         mean = table.mean(0)
         axes.plot(epochs, mean, color=colour(number), ls=dash(number), label=_short(method))
         axes.fill_between(epochs, table.min(0), table.max(0), color=colour(number), alpha=0.12, lw=0)
+        missed = np.isin(epochs, list(content.missed[method].get(column, ())))
+        if missed.any():
+            axes.plot(np.array(epochs)[missed], mean[missed], "o", ms=5, mfc="none", color=colour(number))
+            ringed = True
     axes.axvspan(2 * content.study.epochs / 3, content.study.epochs, color=INK, alpha=0.05, lw=0)
     title = f"{unit.title} ({unit.unit})" if unit else CURVE_TITLES[column]
     axes.set(xlabel="Epoch", ylabel=title)
+    if ringed:
+        _note(figure, "Where there is a ring, the mean leaves out missed structures")
     if column == "train_loss":
         axes.set_yscale("symlog", linthresh=1)
     _legend(figure, axes)
@@ -160,7 +183,7 @@ def rate_ranges(content: Content) -> Figure:
     rates = sorted({rate for found in content.ranges for rate in found.dice})
     below.set_xticks(rates, [f"{rate:g}" for rate in rates])
     below.xaxis.set_minor_locator(NullLocator())
-    _name_rows(below, [found.method for found in content.ranges])
+    _name_rows(below, [_short(found.method) for found in content.ranges])
     below.set_ylim(rows - 0.4, -0.6)
     below.set_xlabel("Learning rate")
     above.set_ylabel("Dice on the inner split (%)")
@@ -196,7 +219,7 @@ def ranks(ranking: Ranking, metric: str, unit: str) -> Figure:
         ends = [ranking.mean_ranks[method] for method in group]
         y = -0.9 - 0.35 * level
         axes.plot([min(ends) - 0.05, max(ends) + 0.05], [y, y], color=COLOURS[1], lw=3, solid_capstyle="round")
-    _name_rows(axes, methods)
+    _name_rows(axes, [_short(method) for method in methods])
     axes.set_ylim(len(methods) - 0.5, -0.75 - 0.35 * len(shared))
     axes.set_xlim(0.9, len(methods) + 0.6)
     axes.set_xlabel(
@@ -300,8 +323,8 @@ def _tidy(axes: Axes) -> None:
     axes.grid(color=INK, alpha=0.1)
 
 
-def _name_rows(axes: Axes, methods: Sequence[str]) -> None:
-    axes.set_yticks(range(len(methods)), [_short(method) for method in methods])
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
 
 
@@ -310,7 +333,16 @@ def _legend(figure: Figure, axes: Axes) -> None:
         figure.legend(loc="outside right upper", frameon=False, labelcolor=INK, fontsize=8)
 
 
+def _note(figure: Figure, text: str) -> None:
+    figure.supxlabel(text, fontsize=8, color=INK)
+
+
 def _short(method: str) -> str:
     """A method's name as a chart has room for it; dollars would begin a formula."""
     text = method if len(method) <= 36 else f"{method[:35]}…"
     return text.replace("$", r"\$")
+
+
+def _marked(method: str, left_out: str) -> str:
+    """A method's name, with a dagger where its mean leaves something out."""
+    return f"{_short(method)}† ({left_out})" if left_out else _short(method)

@@ -17,7 +17,7 @@ from spineloss.results.convergence import Convergence
 from spineloss.results.learning_rates import rates_in_words, read_choices
 from spineloss.results.race_course import Course, read_course
 from spineloss.results.rate_ranges import RateRange, open_ends_in_words, rate_ranges
-from spineloss.results.records import Record, case_values, measured, read_records
+from spineloss.results.records import Record, case_values, is_missed, measured, read_records, run_curve
 from spineloss.results.run_folder import Run
 from spineloss.results.score_text import score
 from spineloss.results.sentences import answer_sentences, caution, verdict_words
@@ -55,8 +55,9 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Content:
-    """All of it: `values` by metric, method and case; `curves` by method, column and fold, epoch -> value.
+    """All of it: `values` by metric, method and case; `curves` by method, column and run, epoch -> value.
 
+    `missed` has by method and metric the epochs at which a run missed a structure, which its curve leaves out.
     `metrics` decide, in their order; without a second method nothing is compared, and `results` is empty.
     `ranges` are of the learning rates where methods chose theirs, `rates` the same in words; `race` is none where
     no race was run.
@@ -73,6 +74,7 @@ class Content:
     values: dict[str, dict[str, dict[str, float]]]
     rows: list[Summary]
     curves: dict[str, dict[str, list[dict[int, float]]]]
+    missed: dict[str, dict[str, set[int]]]
     statuses: list[RunStatus]
     folds: list[list[str]]
     records: dict[tuple[str, int, int], dict[str, Any]]
@@ -82,6 +84,10 @@ class Content:
     rates: list[str]
     patients: int
     race: Course | None
+
+    def summary(self, method: str, metric: str) -> Summary:
+        """What the table has of a method: the first of its summaries is the average over its labels."""
+        return next(row for row in self.rows if (row.method, row.metric) == (method, metric))
 
     @property
     def cases(self) -> list[str]:
@@ -124,6 +130,7 @@ def read_content(
         raise UserError(f"{folder} has no finished run yet: finish it with `spineloss study run`.")
     refuse_unmeasured_metrics(records, metrics)
     methods = list(dict.fromkeys(record.method for record in records))
+    runs = {method: [record for record in records if record.method == method] for method in methods}
     others = [metric for metric in measured(records) if metric not in metrics]
     compared = compare_study(records, metrics, reference, margins, beside=others) if len(methods) > 1 else []
     results = {result.metric: result for result in compared}
@@ -144,7 +151,8 @@ def read_content(
         results=results,
         values={metric: case_values(records, metric, patients=False) for metric in measured(records)},
         rows=rows,
-        curves={method: _curves(folder, method, records) for method in methods},
+        curves={method: _curves(folder, of_method) for method, of_method in runs.items()},
+        missed={method: _missed(of_method) for method, of_method in runs.items()},
         statuses=statuses,
         folds=read_folds(folder)["folds"],
         records={
@@ -207,12 +215,22 @@ def _score(row: Summary, rows: Sequence[Summary], results: dict[str, Result]) ->
     return Score(text, row.mean, best, mark, "; ".join(filter(None, words)))
 
 
-def _curves(folder: Path, method: str, records: Sequence[Record]) -> dict[str, list[dict[int, float]]]:
+def _curves(folder: Path, records: Sequence[Record]) -> dict[str, list[dict[int, float]]]:
+    """Column -> run -> epoch -> value; a metric's mean is over what the table's is over."""
     curves: dict[str, list[dict[int, float]]] = {column: [] for column in CURVES}
     for record in records:
-        if record.method != method:
-            continue
-        epochs = Run.of(folder, method, record.fold, record.repeat).epochs()
-        for column, folds in curves.items():
-            folds.append({int(epoch["epoch"]): epoch[column] for epoch in epochs if column in epoch})
+        epochs = Run.of(folder, record.method, record.fold, record.repeat).epochs()
+        for column, runs in curves.items():
+            if column in METRICS:
+                runs.append(run_curve(record, column))
+            else:
+                runs.append({int(epoch["epoch"]): epoch[column] for epoch in epochs})
     return curves
+
+
+def _missed(records: Sequence[Record]) -> dict[str, set[int]]:
+    validated = [(epoch, cases.values()) for record in records for epoch, cases in record.scores.items()]
+    return {
+        metric: {epoch for epoch, cases in validated if any(is_missed(scores, metric) for scores in cases)}
+        for metric in METRICS
+    }

@@ -30,7 +30,7 @@ from scipy import stats
 
 from spineloss.metrics import METRICS
 from spineloss.results.averages import average
-from spineloss.results.records import Record, run_mean, whole_methods
+from spineloss.results.records import Record, run_curve, whole_methods
 
 MATTERS = 0.01  # of the final level: a smaller gain is no reason to train on
 FEWEST = 3  # validated epochs in the last third
@@ -138,8 +138,7 @@ def converge(records: Sequence[Record], metric: str) -> Convergence:
 def _curve(record: Record, metric: str) -> Curve:
     if record.validation:
         return {epoch: row[metric] for epoch, row in record.validation.items() if metric in row}
-    found = {epoch: run_mean(record, metric, epoch) for epoch in sorted(record.scores)}
-    return {epoch: value for epoch, value in found.items() if not math.isnan(value)}
+    return run_curve(record, metric)
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

@@ -157,6 +157,12 @@ def run_mean(run: Record, metric: str, epoch: int, labels: Sequence[str] | None 
     return average([average(values) for values in by_patient.values()])
 
 
+def run_curve(run: Record, metric: str) -> dict[int, float]:
+    """A run's mean of a metric by validated epoch, as `run_mean` has it, where it is defined."""
+    found = {epoch: run_mean(run, metric, epoch) for epoch in sorted(run.scores)}
+    return {epoch: value for epoch, value in found.items() if not math.isnan(value)}
+
+
 def case_values(
     records: Sequence[Record], metric: str, epoch: EpochChoice = "last", patients: bool = True
 ) -> CaseValues:
