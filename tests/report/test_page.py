@@ -170,7 +170,7 @@ def test_a_study_of_one_method(study, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Only dice is finished" in page and "Wilcoxon" not in page and 'id="extremes"' in page
     # The picture is of one network, the number of both.
-    assert "% (mean of 2 trainings)</figcaption>" in page
+    assert "%<br>mean of 2 trainings</figcaption>" in page
 
 
 def test_a_case_is_predicted_by_the_first_run_that_is_finished(study):

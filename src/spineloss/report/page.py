@@ -109,7 +109,10 @@ def _picture_figures(volumes: Volumes) -> dict[str, Figure]:
     }
     extremes = {
         row["method"]: [
-            (f"{picture['title']}: {picture['case']}\n{picture['value']}", picture["image"])
+            (
+                f"{picture['title']}: {picture['case']}\n{picture['value']}\n{picture['of']}".rstrip(),
+                picture["image"],
+            )
             for picture in row["pictures"]
         ]
         for row in volumes.extremes
@@ -201,8 +204,8 @@ def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
                 {
                     "title": title,
                     "case": case,
-                    "value": f"{metric.title} {score_with_unit(content.decisive, values[case])}"
-                    + _of_several(len(gallery.trainings(method, case))),
+                    "value": f"{metric.title} {score_with_unit(content.decisive, values[case])}",
+                    "of": _of_several(len(gallery.trainings(method, case))),
                     "image": _picture(gallery, method, case),
                 }
                 for title, case in chosen.items()
@@ -212,7 +215,7 @@ def _extremes(content: Content, gallery: Gallery) -> Iterator[dict[str, Any]]:
 
 def _of_several(trainings: int) -> str:
     """The picture is of one network: a number that is of more says so."""
-    return f" (mean of {trainings} trainings)" if trainings > 1 else ""
+    return f"mean of {trainings} trainings" if trainings > 1 else ""
 
 
 def _picture(gallery: Gallery, method: str, case: str) -> Image:
