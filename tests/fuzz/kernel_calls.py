@@ -13,6 +13,7 @@ import torch
 
 from fuzz.harness import Silent
 from spineloss.kernels import native, passes
+from spineloss.kernels.binned_sums import binned_sums
 from spineloss.kernels.columns import KINDS, Column
 from spineloss.kernels.distance_transform import signed_distance_maps
 from spineloss.kernels.voxel_sums import sums_of
@@ -59,11 +60,11 @@ def odd_call(random: np.random.Generator) -> tuple[Callable[..., Any], torch.Ten
     else:
         target = torch.rand(shape).to(LOGITS[random.integers(len(LOGITS))])
     target = odd(target, random)
-    kind = random.choice(["sums", "sums", "sums", "weighted", "error", "distances"])
+    kind = random.choice(["sums", "sums", "sums", "binned", "weighted", "error", "distances"])
     if kind == "distances":
         spacing = random.uniform(0.3, 5.0, len(space)).tolist() if random.random() < 0.5 else None
         return distances, logits, [spacing], {}
-    if kind == "sums":
+    if kind in ("sums", "binned"):
         mask = None
         if random.random() < 0.5:
             channels = classes if activation == "sigmoid" and random.random() < 0.3 else 1
@@ -72,6 +73,8 @@ def odd_call(random: np.random.Generator) -> tuple[Callable[..., Any], torch.Ten
             )
             if mask.device == logits.device and mask.shape[2:] == logits.shape[2:] and random.random() < 0.3:
                 logits = torch.where(mask == 0, torch.nan, logits)
+        if kind == "binned":
+            return binned, logits, [target, mask], {"activation": activation, "ignore": ignore}
         asked = ASKED[random.integers(len(ASKED))]
         return columns, logits, [target, mask], {"activation": activation, "ignore": ignore, "columns": asked}
     weights = odd((10 * torch.randn(shape)).to(LOGITS[random.integers(len(LOGITS))]), random)
@@ -92,6 +95,12 @@ def columns(
     sums = sums_of(logits, target, mask, **settings)
     single = (sums.counted, sums.outside, sums.overlap, sums.predicted, sums.true, sums.squared_error)
     return torch.stack([*single, *sums.columns.values()], 2)
+
+
+def binned(logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, **settings: Any) -> torch.Tensor:
+    """Voxels and errors of all bins together, (N, C, 2): whatever rounding moves from one bin to the next."""
+    sums = binned_sums(logits, target, mask, bins=19, **settings)
+    return torch.stack([each.sum(2) for each in sums], 2)
 
 
 def values(random: np.random.Generator, kind: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:

@@ -31,7 +31,16 @@ class _Batch(ctypes.Structure):
         + [(name, ctypes.c_int64) for name in ("classes", "voxels", "ignored", "asked")]
         + [
             (name, ctypes.c_int32)
-            for name in ("logits_type", "target_type", "labels", "ignores", "softmax", "entropy", "streams")
+            for name in (
+                "logits_type",
+                "target_type",
+                "labels",
+                "ignores",
+                "softmax",
+                "entropy",
+                "streams",
+                "bins",
+            )
         ]
     )
 
@@ -71,6 +80,7 @@ class Pass:
         ignore: the label of voxels that are not counted.
         columns: what is summed beside what always is.
         entropy: whether the cross-entropy is summed.
+        bins: of probabilities, of binned sums.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class Pass:
         ignore: int | None = None,
         columns: Sequence[Column] = (),
         entropy: bool = False,
+        bins: int = 0,
     ) -> None:
         labels = target is not None and target.ndim < logits.ndim
         types = LABELS if labels else VALUES
@@ -104,6 +115,7 @@ class Pass:
             *(LOGITS[logits.dtype], 0 if target is None else types[target.dtype]),
             *(labels, ignore is not None, activation == "softmax", entropy),
             logits.dtype == torch.float32 and logits.numel() * 4 >= UNCACHED,
+            bins,
         )
         self._chunks = self._cut()
 

@@ -3,7 +3,6 @@
 import torch
 
 from spineloss.errors import UserError
-from spineloss.kernels.regional_sums import Places
 from spineloss.losses.base import Loss, constant
 from spineloss.losses.inputs import Inputs
 
@@ -41,12 +40,6 @@ class CalibrationError(Loss):
             raise UserError(f"{self.name}: bins={self.bins:g} is no whole number.")
 
     def values(self, inputs: Inputs) -> torch.Tensor:
-        bins, probabilities = int(self.bins), inputs.probabilities
-        # NaN has no bin: it is given one, and goes through its error.
-        places = Places((probabilities.detach() * bins).int().clamp_(0, bins - 1), bins)
-        counted, errors = torch.ones_like(probabilities), probabilities - inputs.truth
-        if inputs.counted is not None:
-            counted, errors = counted * inputs.counted, errors * inputs.counted
-        voxels = places.add(counted)
-        gaps = places.add(errors).abs() / voxels.clamp(min=1)
+        voxels, errors = inputs.binned(int(self.bins))
+        gaps = errors.abs() / voxels.clamp(min=1)
         return gaps.sum(2) / (voxels > 0).sum(2).clamp(min=1)

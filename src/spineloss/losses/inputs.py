@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from spineloss.errors import UserError
+from spineloss.kernels.binned_sums import binned_sums
 from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit
 from spineloss.kernels.edges import edge_voxels
@@ -167,6 +168,12 @@ class Inputs:
         self._check_range()
         ignore, activation = self.convention.ignore, self.convention.activation
         return surprises(self.logits, self.target, self.mask, activation=activation, ignore=ignore)
+
+    def binned(self, bins: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """How many voxels have their probability in each bin, and their sum of P - Y: (N, C, bins) each."""
+        self._check_range()
+        ignore, activation = self.convention.ignore, self.convention.activation
+        return binned_sums(self.logits, self.target, self.mask, bins=bins, activation=activation, ignore=ignore)
 
     def at_places(self, places: Sequence[torch.Tensor], columns: tuple[Column, ...] = ()) -> "Inputs":
         """What there is of these voxels alone, in a row: they are all that counts.

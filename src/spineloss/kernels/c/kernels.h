@@ -1,4 +1,5 @@
 /* Every function of the library, for vectors of LANES floats. */
+#include "binned_sums.h"
 #include "distance_transform.h"
 #include "nearest_number.h"
 #include "voxel_sums.h"

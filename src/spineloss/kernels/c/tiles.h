@@ -22,6 +22,7 @@ typedef struct {
     int32_t ignores, softmax;
     int32_t entropy; /* whether the cross-entropy is summed */
     int32_t streams; /* whether the gradient is too large for a cache to hold until it is read */
+    int32_t bins;    /* of probabilities, of equal width */
 } batch;
 
 /* The classes of voxels other than 0, 1, ... */
