@@ -16,6 +16,7 @@ from spineloss.kernels import native, passes
 from spineloss.kernels.binned_sums import binned_sums
 from spineloss.kernels.columns import KINDS, Column
 from spineloss.kernels.distance_transform import signed_distance_maps
+from spineloss.kernels.level_sums import level_sum
 from spineloss.kernels.voxel_sums import sums_of
 from spineloss.kernels.weighted_sums import weighted_error_sum, weighted_sum
 
@@ -60,7 +61,7 @@ def odd_call(random: np.random.Generator) -> tuple[Callable[..., Any], torch.Ten
     else:
         target = torch.rand(shape).to(LOGITS[random.integers(len(LOGITS))])
     target = odd(target, random)
-    kind = random.choice(["sums", "sums", "sums", "binned", "weighted", "error", "distances"])
+    kind = random.choice(["sums", "sums", "sums", "binned", "weighted", "error", "level", "distances"])
     if kind == "distances":
         spacing = random.uniform(0.3, 5.0, len(space)).tolist() if random.random() < 0.5 else None
         return distances, logits, [spacing], {}
@@ -78,6 +79,9 @@ def odd_call(random: np.random.Generator) -> tuple[Callable[..., Any], torch.Ten
         asked = ASKED[random.integers(len(ASKED))]
         return columns, logits, [target, mask], {"activation": activation, "ignore": ignore, "columns": asked}
     weights = odd((10 * torch.randn(shape)).to(LOGITS[random.integers(len(LOGITS))]), random)
+    if kind == "level":
+        # Next to 0 in both, the formula magnifies the rounding of either way.
+        return level_sum, logits, [torch.where(weights < 0, weights - 1, weights + 1)], {"activation": activation}
     if kind == "weighted":
         return weighted_sum, logits, [weights], {"activation": activation}
     return weighted_error_sum, logits, [target, weights], {"activation": activation}

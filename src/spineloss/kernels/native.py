@@ -24,6 +24,8 @@ ARGUMENTS = {
     "spineloss_weighted_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
     "spineloss_binned_sums": [POINTER, LONG, LONG, LONG, POINTER],
     "spineloss_binned_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
+    "spineloss_level_sums": [POINTER, LONG, LONG, LONG, POINTER],
+    "spineloss_level_gradient": [POINTER, LONG, LONG, LONG, POINTER, POINTER],
     "spineloss_distance_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER],
     "spineloss_distance_depth": [POINTER, LONG, LONG, LONG, LONG, LONG, LONG, FLOAT, POINTER, POINTER],
     "spineloss_nearest_planes": [POINTER, LONG, LONG, LONG, LONG, FLOAT, FLOAT, POINTER, POINTER, POINTER],

@@ -12,6 +12,7 @@ from spineloss.kernels.binned_sums import binned_sums
 from spineloss.kernels.columns import Column
 from spineloss.kernels.distance_transform import Unit
 from spineloss.kernels.edges import edge_voxels
+from spineloss.kernels.level_sums import level_sum
 from spineloss.kernels.plain_sums import counted_voxels, outside_of, probabilities_of, volumes_of, wide_type
 from spineloss.kernels.surprises import surprises
 from spineloss.kernels.target_maps import MapName, target_map
@@ -261,6 +262,12 @@ class Inputs:
             target = self.truth if are_volumes and self.counted is not None else self.target
         sums = weighted_error_sum(self.seen_logits, target, self._counting(weights), activation=activation)
         return sums / self.voxels
+
+    def level_error(self, maps: torch.Tensor) -> torch.Tensor:
+        """Mean over the voxels of how far 1 - 2 P is from the target's signed distance maps: (N, C)."""
+        if self.counted is not None:
+            maps = torch.where(self.counted, maps, torch.nan)
+        return level_sum(self.seen_logits, maps, activation=self.convention.activation) / self.voxels
 
     def mean(self, volumes: torch.Tensor) -> torch.Tensor:
         """Mean over the voxels of volumes (N, C, *spatial): (N, C)."""

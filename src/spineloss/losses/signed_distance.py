@@ -51,11 +51,7 @@ class SignedDistance(Loss):
         return "distance"
 
     def values(self, inputs: Inputs) -> torch.Tensor:
-        true, found = inputs.target_map("normalised"), 1 - 2 * inputs.probabilities
-        product = found * true
-        # Of no voxel that counts both are 0.
-        squares = (product + found.square() + true.square()).clamp(min=torch.finfo(found.dtype).tiny)
-        return inputs.mean((found - true).abs() + 1 / 3 - product / squares)
+        return inputs.level_error(inputs.target_map("normalised"))
 
 
 class HeavisideDice(Dice):

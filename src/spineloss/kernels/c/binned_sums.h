@@ -37,7 +37,6 @@ void KERNEL(spineloss_binned_sums)(const batch *b, int64_t sample, int64_t first
     }
 }
 
-/* The slopes of vector i of a class by its logit; those of a softmax by its probability, times it. */
 INLINE vec binned_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weights) {
     prediction of = prediction_of(t, s, b, c, i);
     bits bin = bins_of(t, b->bins, of.p, i);
@@ -46,33 +45,8 @@ INLINE vec binned_slope(const tile *t, const softmax *s, const batch *b, int c, 
     return of.steepness * w;
 }
 
-/* The gradient of the sums of errors, weighted by a number per class and bin, (classes, bins + 1), with respect to voxels
-   `first` to `last` of a sample's logits, into `out`, (N, classes, voxels) of the logits' type. */
-void KERNEL(spineloss_binned_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last, const float *weights,
-                                       void *out) {
-    tile t;
-    softmax s;
-    float own[BLOCK];
-    int64_t columns = b->bins + 1;
-    for (int64_t at = first; at < last; at += tile_size(b)) {
-        open_tile(&t, b, sample, at, last);
-        if (b->softmax) open_softmax(&s, &t, b);
-        for (int i = 0; b->softmax && i < t.voxels; i += LANES) {
-            vec total = splat(0.0f);
-            for (int c = 0; c < t.classes; c++) {
-                vec slope = binned_slope(&t, &s, b, c, i, weights + c * columns);
-                total += slope;
-                store(s.slopes + c * t.padded + i, slope);
-            }
-            store(s.total + i, total);
-        }
-        for (int c = 0; c < t.classes; c++) {
-            float *to = open_row(&t, b, sample, at, c, own, out);
-            if (b->softmax) slope_soft(&s, &t, c, to);
-            else
-                for (int i = 0; i < t.voxels; i += LANES)
-                    store(to + i, binned_slope(&t, &s, b, c, i, weights + c * columns));
-            close_row(&t, b, sample, at, c, own, out);
-        }
-    }
+/* The gradient of the sums of errors, weighted by a number per class and bin, (classes, bins + 1). */
+void KERNEL(spineloss_binned_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last,
+                                       const float *weights, void *out) {
+    write_gradient(binned_slope, b->bins + 1, b, sample, first, last, weights, out);
 }

@@ -21,37 +21,14 @@ void KERNEL(spineloss_weighted_sums)(const batch *b, int64_t sample, int64_t fir
     }
 }
 
-/* The slopes of vector i of a class by its logit; those of a softmax by its probability, times it. */
-INLINE vec weighted_slope(const tile *t, const softmax *s, const batch *b, int c, int i, float weight) {
+INLINE vec weighted_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weight) {
     prediction of = prediction_of(t, s, b, c, i);
-    vec w = load(t->map + c * t->map_stride + i) * weight;
+    vec w = load(t->map + c * t->map_stride + i) * *weight;
     return keep(w != 0.0f, of.steepness * w * (b->target ? 2.0f * of.error : splat(1.0f)));
 }
 
-/* The gradient of the sums, weighted by a number per class, with respect to voxels `first` to `last` of a sample's logits,
-   into `out`, (N, classes, voxels) of the logits' type. */
+/* The gradient of the sums, weighted by a number per class. */
 void KERNEL(spineloss_weighted_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last,
                                          const float *weights, void *out) {
-    tile t;
-    softmax s;
-    for (int64_t at = first; at < last; at += tile_size(b)) {
-        open_tile(&t, b, sample, at, last);
-        if (b->softmax) open_softmax(&s, &t, b);
-        for (int i = 0; b->softmax && i < t.voxels; i += LANES) {
-            vec total = splat(0.0f);
-            for (int c = 0; c < t.classes; c++) {
-                vec slope = weighted_slope(&t, &s, b, c, i, weights[c]);
-                total += slope;
-                store(s.slopes + c * t.padded + i, slope);
-            }
-            store(s.total + i, total);
-        }
-        for (int c = 0; c < t.classes; c++) {
-            float *own = s.slopes + c * t.padded, *to = open_row(&t, b, sample, at, c, own, out);
-            if (b->softmax) slope_soft(&s, &t, c, to);
-            else
-                for (int i = 0; i < t.voxels; i += LANES) store(to + i, weighted_slope(&t, &s, b, c, i, weights[c]));
-            close_row(&t, b, sample, at, c, own, out);
-        }
-    }
+    write_gradient(weighted_slope, 1, b, sample, first, last, weights, out);
 }

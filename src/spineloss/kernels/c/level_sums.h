@@ -1,0 +1,44 @@
+/* Sums over voxels of how far a predicted signed distance map s = 1 - 2 p is from the target's, t, the weights' map of the
+   batch, and their gradient: |s - t| + 1/3 - s t / (s t + s^2 + t^2). Where t is NaN a voxel does not count. */
+#include "predictions.h"
+
+/* s t + s^2 + t^2, and never 0 */
+INLINE vec squares_of(vec s, vec t) { return vmax(splat(1e-37f), s * t + s * s + t * t); }
+
+/* The derivative of a voxel's value with respect to s. */
+INLINE vec slope_of_level(vec s, vec t) {
+    vec squares = squares_of(s, t), apart = s - t;
+    vec sign = by_sign(apart, splat(-1.0f), keep(apart > 0.0f, splat(1.0f)));
+    return sign - t * (t * t - s * s) / (squares * squares);
+}
+
+/* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
+void KERNEL(spineloss_level_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
+    tile t;
+    softmax s;
+    for (int64_t at = first; at < last; at += tile_size(b)) {
+        open_tile(&t, b, sample, at, last);
+        if (b->softmax) open_softmax(&s, &t, b);
+        for (int c = 0; c < t.classes; c++) {
+            vec sum = splat(0.0f);
+            for (int i = 0; i < t.voxels; i += LANES) {
+                vec found = 1.0f - 2.0f * prediction_of(&t, &s, b, c, i).p, true = load(t.map + c * t.map_stride + i);
+                vec value = absolute(found - true) + 1.0f / 3 - found * true / squares_of(found, true);
+                sum += keep((true == true) & ~uncounted_at(&t, i), value);
+            }
+            for (int i = 0; i < LANES; i++) out[c] += sum[i];
+        }
+    }
+}
+
+INLINE vec level_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weight) {
+    prediction of = prediction_of(t, s, b, c, i);
+    vec true = load(t->map + c * t->map_stride + i), slope = slope_of_level(1.0f - 2.0f * of.p, true);
+    return keep((true == true) & ~uncounted_at(t, i), -2.0f * *weight * of.steepness * slope);
+}
+
+/* The gradient of the sums, weighted by a number per class. */
+void KERNEL(spineloss_level_gradient)(const batch *b, int64_t sample, int64_t first, int64_t last,
+                                      const float *weights, void *out) {
+    write_gradient(level_slope, 1, b, sample, first, last, weights, out);
+}

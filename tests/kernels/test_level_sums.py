@@ -1,0 +1,57 @@
+"""Sums over signed distance maps: the library against plain operations in double precision."""
+
+import pytest
+import torch
+
+from spineloss.kernels import native
+from spineloss.kernels.level_sums import level_sum
+from spineloss.kernels.native import libraries
+
+SHAPE = (2, 3, 5, 31, 67)
+
+
+@pytest.fixture(params=[4, 8, 16])
+def lanes(request, monkeypatch):
+    """The library for vectors of so many floats."""
+    functions = libraries().get(request.param)
+    if functions is None:
+        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
+    monkeypatch.setattr(native, "library", lambda: functions)
+
+
+def draw(dtype=torch.float32):
+    """Logits, sure ones among them, and maps with voxels that do not count."""
+    random = torch.Generator().manual_seed(5)
+    logits = (8 * torch.randn(SHAPE, generator=random)).to(dtype)
+    maps = 2 * torch.rand(SHAPE, generator=random) - 1
+    return logits, torch.where(torch.rand(SHAPE, generator=random) < 0.2, torch.nan, maps)
+
+
+def values_and_slope(logits, maps, activation):
+    logits = logits.clone().requires_grad_()
+    values = level_sum(logits, maps, activation=activation)
+    return values.detach(), torch.autograd.grad(values[0, 1] + 2 * values[1].sum(), logits)[0]
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_they_equal_plain_operations_in_double(lanes, activation):
+    logits, maps = draw()
+    values, slope = values_and_slope(logits, maps, activation)
+    expected = values_and_slope(logits.double(), maps.double(), activation)
+    torch.testing.assert_close(values.double(), expected[0], rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(slope.double(), expected[1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_logits_have_the_sums_of_single_precision(dtype):
+    logits, maps = draw(dtype)
+    half, single = (values_and_slope(each, maps, "softmax") for each in (logits, logits.float()))
+    assert torch.equal(half[0], single[0])
+    torch.testing.assert_close(half[1], single[1].to(dtype))
+
+
+def test_the_gradient_can_be_derived_again():
+    logits, maps = draw()
+    logits.requires_grad_()
+    (slope,) = torch.autograd.grad(level_sum(logits, maps).square().sum(), logits, create_graph=True)
+    assert torch.autograd.grad(slope.sum(), logits)[0].isfinite().all()
