@@ -65,6 +65,13 @@ def test_a_loss_of_ours_by_its_import_path_stays_itself():
     assert str(parse("dice + test_text.Doubled").tuned({"test_text.Doubled.times": 5})).endswith("(times=5.0)")
 
 
+def test_what_has_nothing_to_tune_stays_the_same_module():
+    loss = parse("tversky + torch.nn.BCEWithLogitsLoss")
+    tuned = loss.tuned({"tversky.alpha": 0.6})
+    assert str(tuned) == "1.0*tversky(alpha=0.6, beta=0.3) + 1.0*torch.nn.BCEWithLogitsLoss"
+    assert tuned.losses[1] is loss.losses[1]
+
+
 def test_a_loss_from_a_package_takes_booleans():
     logits, target = torch.randn(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     loss = parse("monai.losses.DiceLoss(sigmoid=true, batch=False)")

@@ -268,6 +268,8 @@ class Loss(nn.Module, Convention):
         >>> str(parse("dice + tversky(beta=0.4)").tuned({"tversky.alpha": 0.6}))
         '1.0*dice + 1.0*tversky(alpha=0.6, beta=0.4)'
         """
+        if not values:  # also of a loss with weights or a module of its own, which is not made again
+            return self
         changed: dict[str, Any] = dict(values)
         twin = replace(self, **changed)
         twin.name = self.name  # type: ignore[misc]  # an import path, where it was found by one
