@@ -36,6 +36,10 @@ def test_without_luck_it_is_the_paired_t_test():
     assert {drop.method: drop.reason for drop in seen.drops}["m3"] == "worse"
 
 
+def test_one_case_drops_nobody():
+    assert look(rounds_of([np.array([[0.801, 0.8, 0.5]])]), Rules()).drops == ()
+
+
 def test_a_margin_drops_who_is_not_better_by_it():
     generator = np.random.default_rng(2)
     tables = 0.1 * generator.normal(size=(2, 40, 6))

@@ -127,6 +127,7 @@ def test_without_methods_twenty_are_raced(tmp_path):
     study = load_race(file)
     assert [method.name for method in study.methods] == list(CANDIDATES) and len(set(CANDIDATES)) == 20
     assert study.learning_rate == (0.002667, 0.008, 0.024)
+    assert load_race(file, {"optimiser": "sgd"}).learning_rate == (0.003333, 0.01, 0.03)
     file.write_text("data: volumes\ngrid: [16, 32, 32]\nmethods: [dice]\n")
     with pytest.raises(UserError, match="two or more"):
         load_race(file)

@@ -116,6 +116,8 @@ def look(rounds: Sequence[RaceRound], rules: Rules) -> Look:
     means = scores.mean(axis=0)
     best = int(means.argmax())
     luck, luck_freedom = _luck(rounds)
+    if len(scores) < 2:  # a case by itself has no spread to judge a difference by
+        return Look(methods, len(scores), methods[best], luck, math.nan, level, ())
     of_luck = 2 * luck**2 * float((weights**2).sum())
     of_cases = (scores - scores[:, [best]]).var(axis=0, ddof=1) / len(scores)
     errors, freedom = np.sqrt(of_luck + of_cases), _freedom(of_luck, luck_freedom, of_cases, len(scores) - 1)

@@ -85,7 +85,7 @@ def load_race(source: str | Path, overrides: dict[str, Any] | None = None) -> St
     if any(method.controls for method in study.methods):
         raise UserError(f"{source} asks for controls: leave `controls` out, and run them of the winner alone.")
     if study.learning_rate == "auto" and [method.name for method in study.methods] == named["methods"]:
-        rates = tuple(round(share * scaled_rate(study.width), 6) for share in RATES)
+        rates = tuple(round(share * scaled_rate(study.width, study.optimiser), 6) for share in RATES)
         return study.model_copy(update={"learning_rate": rates})
     return study
 
