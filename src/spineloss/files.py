@@ -1,6 +1,7 @@
 """Files that are whole or absent: everything is written beside its place and then renamed."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,10 +18,28 @@ from safetensors.torch import save
 
 from spineloss.errors import UserError
 
+DIGEST = hashlib.sha256().digest_size  # bytes
 DAY = 24 * 3600  # seconds
 
 
 ELSEWHERE = "free some space or choose another folder"
+
+
+def sealed(content: bytes) -> bytes:
+    """Content with its SHA-256 behind it: PyTorch takes a flipped bit for another number."""
+    return content + hashlib.sha256(content).digest()
+
+
+def unsealed(content: bytes) -> bytes:
+    """What `sealed` was given.
+
+    Raises:
+        ValueError: the content or its digest was changed.
+    """
+    inner, digest = content[:-DIGEST], content[-DIGEST:]
+    if hashlib.sha256(inner).digest() != digest:
+        raise ValueError("its digest is another one")
+    return inner
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], remedy: str = ELSEWHERE) -> None:

@@ -108,6 +108,14 @@ def test_another_search_is_refused_its_folder(whole):
         search(whole.folder, settings={"width": 4})
 
 
+@pytest.mark.parametrize("damage", [{"known": None}, {"population": ["x"]}, {"generations": [{}]}])
+def test_a_damaged_state_is_told(whole, tmp_path, damage):
+    state = json.loads((Path(whole.folder) / "state.json").read_text())
+    (tmp_path / "state.json").write_text(json.dumps(state | damage))
+    with pytest.raises(UserError, match=r"state.json is damaged"):
+        search(tmp_path)
+
+
 def test_the_first_random_formula_is_the_control(whole):
     text = json.loads((Path(whole.folder) / "state.json").read_text())["known"]
     assert Text("formula", next(iter(text.values()))[0]).formula() == whole.state.first

@@ -73,6 +73,27 @@ def test_other_settings_are_refused(small_data, tmp_path):
         rounds(small_data, tmp_path / "out", 1, objective="iou")
 
 
+def test_another_division_of_the_cases_is_refused(small_data, tmp_path):
+    rounds(small_data, tmp_path / "out", 1)
+    path = tmp_path / "out" / "split.json"
+    split = json.loads(path.read_text())
+    split["held_out"], split["training"] = split["training"], split["held_out"]
+    path.write_text(json.dumps(split))
+    with pytest.raises(UserError, match=r"split.json divides the cases otherwise"):
+        rounds(small_data, tmp_path / "out", 1)
+    assert json.loads(path.read_text()) == split
+
+
+def test_a_flipped_bit_of_the_checkpoint_is_damage(small_data, tmp_path):
+    rounds(small_data, tmp_path / "out", 1)
+    path = tmp_path / "out" / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"checkpoint.pt is damaged"):
+        rounds(small_data, tmp_path / "out", 1)
+
+
 def test_too_few_cases_are_told(small_data, tmp_path):
     with pytest.raises(UserError, match="lower the batch"):
         rounds(small_data, tmp_path / "out", 1, budget=replace(BUDGET, batch=3))

@@ -1,5 +1,6 @@
 """`spineloss meta` and `spineloss evolve`: search a loss."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,10 +68,12 @@ def evolve(
     source: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of volumes, or a CSV manifest.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The search's folder.")],
     minutes: Annotated[
-        float, typer.Option(min=0, help="Of the whole search, with those already spent in the folder.")
-    ] = 30,
+        float | None,
+        typer.Option(min=0, help="Of the whole search, with those already spent in the folder: 30 by default."),
+    ] = None,
     generations: Annotated[
-        int | None, typer.Option(min=1, help="How many at most; then the winner is the same on any machine.")
+        int | None,
+        typer.Option(min=1, help="How many, if no minutes are given; then the winner is the same on any machine."),
     ] = None,
     grid: Annotated[str, typer.Option(help="(Z, Y, X) voxels of the networks' input.")] = "16,32,32",
     width: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 4,
@@ -97,6 +100,8 @@ def evolve(
     from spineloss.search.tasks import Machines
 
     budget = Budget(_grid(grid), width, batch, epochs, seed)
+    if minutes is None:
+        minutes = math.inf if generations else 30
     try:
         with console.status("") as status:
             search = GeneticSearch(

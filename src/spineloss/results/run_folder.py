@@ -26,12 +26,11 @@ from safetensors.torch import save as save_tensors
 from typing_extensions import TypedDict
 
 from spineloss.errors import UserError, first_line
-from spineloss.files import csv_text, read_json, write_atomically, write_csv, write_json
+from spineloss.files import csv_text, read_json, sealed, unsealed, write_atomically, write_csv, write_json
 from spineloss.metrics import METRICS
 from spineloss.results.surface import Surface, surface_of
 from spineloss.results.trajectories import Trajectory, trajectory_of
 
-DIGEST = hashlib.sha256().digest_size  # bytes
 OWN_DIGEST = "digest"  # of everything else in run.json
 FILES = ["epochs.csv", "validation.csv", "cases.csv", "steps.csv", "series.safetensors", "model.safetensors"]
 EPOCH_COLUMNS = ["epoch", "train_loss", "learning_rate", "seconds", "compute_seconds"]
@@ -161,9 +160,7 @@ class Run:
         self._write_epochs(epochs)
         buffer = io.BytesIO()
         torch.save({"signature": signature, "state": state, "epochs": list(epochs)}, buffer)
-        content = buffer.getvalue()
-        # torch.load takes a flipped bit for another number.
-        self._write("checkpoint.pt", content + hashlib.sha256(content).digest())
+        self._write("checkpoint.pt", sealed(buffer.getvalue()))
 
     def read_progress(self, signature: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
         """State and epochs of the checkpoint, or none where it is absent or of other settings.
@@ -175,11 +172,7 @@ class Run:
         if not path.exists():
             return None
         try:
-            content = path.read_bytes()
-            content, digest = content[:-DIGEST], content[-DIGEST:]
-            if hashlib.sha256(content).digest() != digest:
-                raise ValueError("its digest is another one")
-            saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            saved = torch.load(io.BytesIO(unsealed(path.read_bytes())), map_location="cpu", weights_only=True)
             return (saved["state"], saved["epochs"]) if saved["signature"] == signature else None
         except Exception as error:
             reason = first_line(error)
@@ -188,6 +181,12 @@ class Run:
     def remove_progress(self) -> None:
         """Delete the checkpoint."""
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def begin_anew(self) -> None:
+        """Delete the checkpoint, and what a training with other settings measured."""
+        self.remove_progress()
+        for name in FILES:
+            (self.folder / name).unlink(missing_ok=True)
 
     def finish(self, record: Mapping[str, Any], network: Mapping[str, torch.Tensor]) -> None:
         """Write the trained network, then `run.json` with the digest of every file, and drop the checkpoint.
@@ -238,6 +237,12 @@ class Run:
             return dict(scores)
 
         return self._table("validation.csv", read)
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether it was finished with other settings, and waits to be trained again."""
+        record = self.record()
+        return record["status"] == "pending" and "files" in record
 
     @property
     def records_steps(self) -> bool:
@@ -335,12 +340,18 @@ class Run:
 
 
 def epoch_row(epoch: Mapping[str, Any]) -> dict[str, float]:
-    """An epoch's numbers as a row of `epochs.csv`: metrics are means over cases and labels where defined."""
+    """An epoch's numbers as a row of `epochs.csv`: metrics are means over cases, whose labels are averaged first.
+
+    What is undefined is left out.
+    """
     row = {column: epoch[column] for column in EPOCH_COLUMNS}
     for metric in METRICS:
-        values = [case[metric] for case in epoch["validation"] if case[metric] == case[metric]]
-        if values:
-            row[metric] = sum(values) / len(values)
+        cases: dict[str, list[float]] = defaultdict(list)
+        for scores in epoch["validation"]:
+            if not math.isnan(scores[metric]):
+                cases[scores["case"]].append(scores[metric])
+        if cases:
+            row[metric] = sum(sum(values) / len(values) for values in cases.values()) / len(cases)
     return row
 
 

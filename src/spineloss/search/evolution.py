@@ -228,14 +228,23 @@ def _begun(folder: Path, settings: dict[str, Any]) -> EvolutionState:
     if not path.exists():
         return EvolutionState(settings)
     plain = read_json(path)
-    if plain["settings"] != settings:
+    try:
+        begun = _state_of(plain)
+    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(f"{path} is damaged: restore it, or delete the folder to search anew.") from error
+    if begun.settings != settings:
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
+    return begun
+
+
+def _state_of(plain: dict[str, Any]) -> EvolutionState:
     known = {
-        gradient: Scored(Text("formula", text).formula(), fitness)
+        gradient: Scored(Text("formula", text).formula(), float(fitness))
         for gradient, (text, fitness) in plain["known"].items()
     }
+    population = [gradient for gradient in plain["population"] if known[gradient]]
     return EvolutionState(
-        settings, known, plain["population"], [Generation(**each) for each in plain["generations"]]
+        plain["settings"], known, population, [Generation(**each) for each in plain["generations"]]
     )
 
 

@@ -1,7 +1,7 @@
 """A genetic search on a folder of volumes: its split, its generations, its winner and the pictures of it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from spineloss.search.fitness import TrainingFitness
 from spineloss.search.fitness_curve import draw_fitness, write_tree
 from spineloss.search.fresh import Budget
 from spineloss.search.gate import Gate
-from spineloss.search.split import QUARTERS, prepare_search
+from spineloss.search.split import QUARTERS, prepare_search, write_split
 from spineloss.search.tasks import Machines
 from spineloss.search.variation import Scored
 
@@ -68,6 +68,7 @@ class GeneticSearch:
         half = tuple(max(4, size // 2) for size in budget.grid)
         chosen = [sample.target for sample in samples if sample.case in cases.training][:PROBES]
         masks = torch.stack([resize_mask(target, half).float() for target in chosen])
+        write_split(folder, budget.seed, cases)
         self.source, self.data, self.cases, self.budget = source, data, cases, budget
         self.folder = folder
         self.evolution = Evolution(
@@ -79,7 +80,6 @@ class GeneticSearch:
             machines=machines,
             watch=watch,
         )
-        write_json(folder / "split.json", {"seed": budget.seed} | asdict(cases))
 
     @property
     def state(self) -> EvolutionState:

@@ -1,6 +1,5 @@
 """A meta-loss learned before it is used: over several fresh networks in turn, the best one kept."""
 
-import dataclasses
 import io
 import math
 import time
@@ -15,12 +14,12 @@ from spineloss.data.batches import pairs
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.errors import UserError
-from spineloss.files import read_json, write_atomically, write_csv, write_json
+from spineloss.files import read_json, sealed, unsealed, write_atomically, write_csv, write_json
 from spineloss.learned.imitation import imitate
 from spineloss.learned.meta_loss import MetaLoss, read_meta_loss
 from spineloss.search.card import Learned, write_card
 from spineloss.search.fresh import Budget, train
-from spineloss.search.split import prepare_search
+from spineloss.search.split import prepare_search, write_split
 from spineloss.search.tasks import HERE, Machines
 from spineloss.text import parse
 from spineloss.training.loop import Training
@@ -112,8 +111,8 @@ def learn(
     about = folder / "meta.json"
     if about.exists() and {key: read_json(about).get(key) for key in identity} != identity:
         raise UserError(f"{folder} holds a search with other settings or data: choose another folder.")
+    write_split(folder, budget.seed, cases)
     write_json(about, identity)
-    write_json(folder / "split.json", {"seed": budget.seed} | dataclasses.asdict(cases))
     search = _Search(settings, data, cases.training, cases.validation, folder, machines)
     search.begin(progress)
     while search.goes_on(minutes):
@@ -178,7 +177,11 @@ class _Search:
         """Go on from the folder's checkpoint, or start with the imitation and the controls."""
         path = self.folder / "checkpoint.pt"
         if path.exists():
-            self._load(torch.load(path, map_location="cpu", weights_only=True))
+            try:
+                content = io.BytesIO(unsealed(path.read_bytes()))
+            except ValueError as error:
+                raise UserError(f"{path} is damaged: restore it, or delete the folder to search anew.") from error
+            self._load(torch.load(content, map_location="cpu", weights_only=True))
             return
         progress(f"Imitating {self.settings.imitate}")
         MetaLoss(self.settings.budget.seed).write(self.folder / "random.safetensors")
@@ -258,7 +261,8 @@ class _Search:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.folder / "checkpoint.pt", lambda path: path.write_bytes(buffer.getvalue()))
+        content = sealed(buffer.getvalue())
+        write_atomically(self.folder / "checkpoint.pt", lambda path: path.write_bytes(content))
 
     def _load(self, state: dict[str, Any]) -> None:
         loss = MetaLoss()

@@ -1,13 +1,14 @@
 """Which cases a search may look at, and which are left for the final comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from spineloss.data import dataset, folds
 from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset
 from spineloss.errors import UserError
+from spineloss.files import read_json, write_json
 
 THIRDS, QUARTERS = 3, 4
 
@@ -19,6 +20,18 @@ class Split:
     training: list[str]
     validation: list[str]
     held_out: list[str]
+
+
+def write_split(folder: Path, seed: int, cases: Split) -> None:
+    """Write `split.json`, which says what a search sees; it is the same whenever the search goes on.
+
+    Raises:
+        UserError: the folder's search was begun with another division, as where patients were named since.
+    """
+    path, plain = folder / "split.json", {"seed": seed} | asdict(cases)
+    if path.exists() and read_json(path) != plain:
+        raise UserError(f"{path} divides the cases otherwise than their patients do now: choose another folder.")
+    write_json(path, plain)
 
 
 def hold_out(cases: Sequence[str], seed: int, groups: Mapping[str, str] | None = None) -> Split:

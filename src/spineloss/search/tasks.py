@@ -24,7 +24,7 @@ Compute = Callable[[Callable[..., Any], Iterable[tuple]], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Machines:
-    """Where tasks are computed; the results do not depend on it.
+    """Where tasks are computed; the results do not depend on it, but for what rounds by the number of threads.
 
     A task is a function of a subject, which is sent once, and of a few arguments. One lost with a machine of
     a cluster is tried again.
