@@ -71,6 +71,14 @@ def test_differences_are_paired_within_the_training():
     assert training_differences(trainings, "a", "b") == [{"1": 2.0}]
 
 
+def test_a_case_that_one_repeat_lacks_is_no_other_fold():
+    random = np.random.default_rng(0)
+    whole = [{f"{case}": float(random.normal()) for case in range(30)} for _ in range(4)]
+    lacking = [*({case: value for case, value in each.items() if case != "7"} for each in whole[:3]), whole[3]]
+    without = [{case: value for case, value in each.items() if case != "7"} for each in whole]
+    assert split_variance(lacking) == split_variance(without)
+
+
 def test_nothing_to_split():
     assert split_variance([]) is None
     assert split_variance([{"1": 0.0, "2": 0.0}]) is None

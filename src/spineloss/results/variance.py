@@ -1,7 +1,6 @@
 """How much of a difference is the cases', how much the luck of training, and how likely its sign is wrong."""
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,10 +68,7 @@ def split_variance(trainings: Sequence[Mapping[str, float]]) -> Spread | None:
         Christodoulou et al., False promises in medical imaging AI? Assessing validity of outperformance claims,
         arXiv 2505.04720, 2025: the same probability, of the cases alone.
     """
-    blocks: dict[frozenset[str], list[list[float]]] = defaultdict(list)
-    for training in trainings:
-        blocks[frozenset(training)].append([training[case] for case in sorted(training)])
-    tables = [np.array(block).T for block in blocks.values()]  # (cases, repeats) each
+    tables = _tables(trainings)
     count = sum(len(table) for table in tables)
     if count < 2 or np.ptp(np.concatenate([table.ravel() for table in tables])) == 0:
         return None
@@ -95,6 +91,22 @@ def split_variance(trainings: Sequence[Mapping[str, float]]) -> Spread | None:
         freedom=freedom,
         p_false=float(stats.t.sf(abs(mean) / error, freedom)),
     )
+
+
+def _tables(trainings: Sequence[Mapping[str, float]]) -> list[np.ndarray]:
+    """The differences of each fold, (cases, repeats): of the cases that have one in every repeat."""
+    folds: list[list[Mapping[str, float]]] = []
+    for training in trainings:
+        repeats = next((fold for fold in folds if fold[0].keys() & training.keys()), None)
+        if repeats is None:
+            folds.append([training])
+        else:
+            repeats.append(training)
+    tables = []
+    for repeats in folds:
+        shared = sorted(set.intersection(*(set(each) for each in repeats)))
+        tables.append(np.array([[each[case] for each in repeats] for case in shared]))
+    return [table for table in tables if len(table)]
 
 
 @dataclass(frozen=True)
