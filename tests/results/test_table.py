@@ -7,7 +7,7 @@ from spineloss.errors import UserError
 from spineloss.files import write_csv
 from spineloss.metrics import METRICS
 from spineloss.results.records import read_records
-from spineloss.results.run_folder import EPOCH_COLUMNS, Run
+from spineloss.results.run_folder import EPOCH_COLUMNS, Run, epoch_row
 from spineloss.results.study_folder import write_folds
 from spineloss.results.table import summarise, table_text, write_table
 
@@ -64,6 +64,13 @@ def study(tmp_path):
 def cell(study, method, metric, epoch, label="all"):
     rows = summarise(read_records(study), epoch)
     return next(row for row in rows if (row.method, row.metric, row.label) == (method, metric, label))
+
+
+def test_an_epochs_row_has_means_over_cases():
+    scores = [("a", "one", 0.9), ("b", "one", 0.9), ("b", "two", 0.5), ("a", "two", math.nan)]
+    validation = [{"case": case, "label": label, **dict.fromkeys(METRICS, value)} for case, label, value in scores]
+    row = epoch_row(dict.fromkeys(EPOCH_COLUMNS, 1) | {"validation": validation})
+    assert row["dice"] == pytest.approx((0.9 + 0.7) / 2)
 
 
 def test_by_hand(study):

@@ -241,6 +241,8 @@ def test_a_changed_method_is_not_averaged_with_what_it_was(finished, small_data)
     assert {record["method"] for _, record in finished_runs(finished)} == {"0.8*dice + 0.2*boundary"}
     rows = {(row.method, row.fold): row for row in read_status(finished)}
     assert (rows["dice", 1].status, rows["dice", 1].epochs_done) == ("pending", 0)
+    assert (rows["dice", 0].status, rows["dice", 0].epochs_done) == ("running", 1)
+    assert not (Run.of(finished, "dice", 0).folder / "model.safetensors").exists()
     # Changed back, what was not yet trained anew counts again.
     assert {(event.method, event.fold) for event in run(small_data, finished)} == {("dice", 0)}
     assert measured(finished) == before

@@ -11,6 +11,7 @@ import yaml
 from spineloss.errors import UserError
 from spineloss.study import settings
 from spineloss.study.new_study import SCHEMA_NAME, schema, write_new_study
+from spineloss.study.proposal import Proposed
 
 
 def test_the_file_is_a_study_of_the_data(small_data, tmp_path):
@@ -45,6 +46,13 @@ def test_as_many_labels_as_there_are_are_written(tmp_path):
             sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / kind / f"{case}.mha")
     write_new_study(tmp_path, tmp_path / "study.yaml")
     assert settings.load(tmp_path / "study.yaml").labels == tuple(range(10000, 10240))
+
+
+def test_a_name_from_the_data_writes_no_key(small_data, tmp_path, monkeypatch):
+    reason = "dataset.json has tumour\npreset: demo\n#"
+    monkeypatch.setattr("spineloss.study.new_study.propose", lambda found: [Proposed("target", "merged", reason)])
+    write_new_study(small_data, tmp_path / "study.yaml")
+    assert "preset" not in yaml.safe_load((tmp_path / "study.yaml").read_text(encoding="utf-8"))
 
 
 def test_an_existing_file_is_kept(small_data, tmp_path):

@@ -25,7 +25,8 @@ def read_trajectories(study: Study, folder: Path) -> dict[str, dict[int, Traject
     found = {}
     for method in study.methods:
         runs = {fold: Run.of(folder, method.name, fold) for fold in range(study.folds)}
-        begun = {fold: run.trajectory() for fold, run in runs.items() if run.records_steps}
+        known = {fold: run for fold, run in runs.items() if run.records_steps and not run.is_set_aside}
+        begun = {fold: run.trajectory() for fold, run in known.items()}
         if method.adapts and begun:
             found[method.name] = begun
     return found

@@ -49,7 +49,7 @@ def _text(source: Path, path: Path, found: Fingerprint) -> str:
     proposed = propose(found)
     chosen: dict[str, Any] = {"data": str(source.resolve())}
     chosen |= {each.key: each.value for each in proposed} | {"methods": METHODS}
-    reasons = {each.key: f" Proposed: {each.reason}." for each in proposed}
+    reasons = {each.key: f" Proposed: {' '.join(each.reason.split())}." for each in proposed}
     fields = Study.model_fields
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_NAME}",

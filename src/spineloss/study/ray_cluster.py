@@ -72,9 +72,9 @@ def _train(
     from ray.exceptions import RayError
 
     torch.set_num_threads(threads)
-    workshop = Workshop.opened(folder, lambda line: None, cache, session)
-    job = list(jobs(workshop.study))[number]
     with called_back(signal.SIGTERM):
+        workshop = Workshop.opened(folder, lambda line: None, cache, session)
+        job = list(jobs(workshop.study))[number]
         while True:
             with claimed(workshop.run_of(job).folder) as mine:
                 if mine:

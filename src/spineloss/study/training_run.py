@@ -234,6 +234,9 @@ class Workshop:
                 epoch = next(trained, None)
             # A foreign loss may raise anything, or exit; it fails its own run, and the others go on.
             except (Exception, SystemExit) as error:
+                if not _may_pass(error):
+                    # Deterministic training would fail at the same step again: the next attempt starts anew.
+                    run.remove_progress()
                 yield self._fail(job, run, begun, error)
                 return
             if epoch is None:
@@ -249,9 +252,6 @@ class Workshop:
 
     def _fail(self, job: Job, run: Run, begun: dict[str, Any], error: BaseException) -> Event:
         """Record that a run has failed, and why."""
-        if not _may_pass(error):
-            # Deterministic training would fail at the same step again: the next attempt starts anew.
-            run.remove_progress()
         failure = {"status": "failed", "reason": _reason(error), "traceback": _traceback(error)}
         run.write_record(begun | failure)
         return job.event(self.study, reason=failure["reason"])
@@ -264,7 +264,7 @@ class Workshop:
             self.progress(f"{error} That is done now.")
             resumed = None
         if resumed is None:
-            run.remove_progress()
+            run.begin_anew()
             return []
         training.load(resumed[0])
         return resumed[1]
@@ -377,7 +377,8 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether an error is of the machine or the files, so that the same training may go on another time."""
-    return _out_of_memory(error) or isinstance(error, OSError | UserError) or "CUDA error" in str(error)
+    of_gpu = any(name in str(error) for name in ("CUDA error", "CUDA driver error", "cuDNN error", "HIP error"))
+    return of_gpu or _out_of_memory(error) or isinstance(error, OSError | UserError)
 
 
 def _reason(error: BaseException) -> str:
