@@ -247,7 +247,8 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
         )
     return [
         *lines,
-        "Group: methods that share a letter are not told apart by the Nemenyi test, which is coarser than p.",
+        "Group: methods that share a letter do not differ significantly by the Nemenyi test, which is less "
+        "sensitive than p.",
         "Rank 1, 2, ...: how often the method's mean takes that rank when the cases are drawn again (bootstrap); "
         "blank below 0.5 %.",
         "All of this holds for new cases like these, segmented by the networks trained here. Training again adds "
