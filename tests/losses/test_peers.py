@@ -250,7 +250,7 @@ def test_exclusive_focal_equals_monai_but_for_its_mean_over_the_classes():
 def test_hausdorff_equals_monai(pair):
     # MONAI divides by nothing else and adds both maps squared; its maps are of one side each, as ours are.
     logits, target = pair
-    theirs = monai.HausdorffDTLoss(sigmoid=True, alpha=2.0)(logits, target).item()
+    theirs = monai.HausdorffDTLoss(sigmoid=True, alpha=2.0, include_background=True)(logits, target).item()
     assert Hausdorff()(logits, target).item() == pytest.approx(theirs, rel=1e-4)
 
 
