@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+OFTEN = 10_000  # times that a job whose hours are over is queued again; submitit's default is three
+
 
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[Any]:
@@ -28,9 +30,6 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
     finally:
         if began:
             ray.shutdown()
-
-
-OFTEN = 10_000  # times that a job whose hours are over is queued again; submitit's default is three
 
 
 class _Called(BaseException):

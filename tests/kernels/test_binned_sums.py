@@ -4,20 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from spineloss.kernels import native
 from spineloss.kernels.binned_sums import binned_sums
-from spineloss.kernels.native import libraries
 
 SHAPE = (2, 3, 5, 31, 67)
-
-
-@pytest.fixture(params=[4, 8, 16])
-def lanes(request, monkeypatch):
-    """The library for vectors of so many floats."""
-    functions = libraries().get(request.param)
-    if functions is None:
-        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
-    monkeypatch.setattr(native, "library", lambda: functions)
 
 
 def draw(kind, activation, dtype=torch.float32):

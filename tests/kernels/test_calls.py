@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 from fuzz.kernel_calls import attempt
 from spineloss.kernels import native
 from spineloss.kernels.columns import CROSS_ENTROPY, Column
-from spineloss.kernels.native import libraries, library
+from spineloss.kernels.native import library
 from spineloss.kernels.plain_sums import plain_sums
 from spineloss.kernels.voxel_sums import sums_of
 from spineloss.seeding import generator
@@ -34,15 +34,6 @@ def values_and_slope(logits, target, columns=COLUMNS):
     values = torch.stack([found.overlap, found.predicted, found.true, *found.columns.values()])
     mix = torch.linspace(0.5, 2, values.numel()).to(values).view_as(values)
     return values.detach(), torch.autograd.grad((mix * values).sum(), logits)[0]
-
-
-@pytest.fixture(params=[4, 8, 16])
-def lanes(request, monkeypatch):
-    """The library for vectors of so many floats."""
-    functions = libraries().get(request.param)
-    if functions is None:
-        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
-    monkeypatch.setattr(native, "library", lambda: functions)
 
 
 @needs_library

@@ -20,13 +20,8 @@ ACTIVATIONS = ("sigmoid", "softmax")
 pytestmark = pytest.mark.skipif(native.library() is None, reason="spineloss was installed without a C compiler")
 
 
-@pytest.fixture(params=[4, 8, 16], ids="{} lanes".format, autouse=True)
-def lanes(request, monkeypatch):
-    """The library for vectors of so many floats, also for small tensors."""
-    functions = native.libraries().get(request.param)
-    if functions is None:
-        pytest.skip(f"this processor has no vectors of {request.param} floats")
-    monkeypatch.setattr(native, "library", lambda: functions)
+@pytest.fixture(autouse=True)
+def small_tensors_too(lanes, monkeypatch):
     monkeypatch.setattr(passes, "SMALL", 1)
 
 

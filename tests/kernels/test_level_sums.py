@@ -3,20 +3,9 @@
 import pytest
 import torch
 
-from spineloss.kernels import native
 from spineloss.kernels.level_sums import level_sum
-from spineloss.kernels.native import libraries
 
 SHAPE = (2, 3, 5, 31, 67)
-
-
-@pytest.fixture(params=[4, 8, 16])
-def lanes(request, monkeypatch):
-    """The library for vectors of so many floats."""
-    functions = libraries().get(request.param)
-    if functions is None:
-        pytest.skip(f"this processor, or this installation, has no vectors of {request.param} floats")
-    monkeypatch.setattr(native, "library", lambda: functions)
 
 
 def draw(dtype=torch.float32):

@@ -242,10 +242,10 @@ def _state_of(plain: dict[str, Any]) -> EvolutionState:
         gradient: Scored(Text("formula", text).formula(), float(fitness))
         for gradient, (text, fitness) in plain["known"].items()
     }
-    population = [gradient for gradient in plain["population"] if known[gradient]]
-    return EvolutionState(
-        plain["settings"], known, population, [Generation(**each) for each in plain["generations"]]
-    )
+    if not known.keys() >= set(plain["population"]):
+        raise ValueError("the population holds a formula that was never trained")
+    generations = [Generation(**each) for each in plain["generations"]]
+    return EvolutionState(plain["settings"], known, plain["population"], generations)
 
 
 def _test(work: tuple[Test, Fitness], formula: Formula) -> GateVerdict:

@@ -114,7 +114,7 @@ def _run_status(study: Study, trial: Trial, run: Run, fold: int, repeat: int) ->
 
 def _epochs(run: Run) -> list[dict[str, float]]:
     """The epochs of a run that count: none of one that was set aside, to be trained again."""
-    return [] if run.record()["status"] == "pending" else run.epochs()
+    return [] if run.is_set_aside else run.epochs()
 
 
 def seconds_left(rows: Sequence[RunStatus]) -> float | None:

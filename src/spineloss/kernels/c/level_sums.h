@@ -12,23 +12,14 @@ INLINE vec slope_of_level(vec s, vec t) {
     return sign - t * (t * t - s * s) / (squares * squares);
 }
 
-/* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
+INLINE vec level_value(const tile *t, const softmax *s, const batch *b, int c, int i) {
+    vec found = 1.0f - 2.0f * prediction_of(t, s, b, c, i).p, true = load(t->map + c * t->map_stride + i);
+    vec value = absolute(found - true) + 1.0f / 3 - found * true / squares_of(found, true);
+    return keep((true == true) & ~uncounted_at(t, i), value);
+}
+
 void KERNEL(spineloss_level_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
-    tile t;
-    softmax s;
-    for (int64_t at = first; at < last; at += tile_size(b)) {
-        open_tile(&t, b, sample, at, last);
-        if (b->softmax) open_softmax(&s, &t, b);
-        for (int c = 0; c < t.classes; c++) {
-            vec sum = splat(0.0f);
-            for (int i = 0; i < t.voxels; i += LANES) {
-                vec found = 1.0f - 2.0f * prediction_of(&t, &s, b, c, i).p, true = load(t.map + c * t.map_stride + i);
-                vec value = absolute(found - true) + 1.0f / 3 - found * true / squares_of(found, true);
-                sum += keep((true == true) & ~uncounted_at(&t, i), value);
-            }
-            for (int i = 0; i < LANES; i++) out[c] += sum[i];
-        }
-    }
+    add_sums(level_value, b, sample, first, last, out);
 }
 
 INLINE vec level_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weight) {

@@ -20,6 +20,24 @@ INLINE prediction prediction_of(const tile *t, const softmax *s, const batch *b,
     return (prediction){of.p, error_of(x, y, of.lesser), of.lesser * of.greater};
 }
 
+/* What vector i of a class adds to its sum; 0 where a voxel does not count. */
+typedef vec value_of(const tile *t, const softmax *s, const batch *b, int c, int i);
+
+/* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
+INLINE void add_sums(value_of *value, const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
+    tile t;
+    softmax s;
+    for (int64_t at = first; at < last; at += tile_size(b)) {
+        open_tile(&t, b, sample, at, last);
+        if (b->softmax) open_softmax(&s, &t, b);
+        for (int c = 0; c < t.classes; c++) {
+            vec sum = splat(0.0f);
+            for (int i = 0; i < t.voxels; i += LANES) sum += value(&t, &s, b, c, i);
+            for (int i = 0; i < LANES; i++) out[c] += sum[i];
+        }
+    }
+}
+
 /* The slopes of vector i of a class by its logit, weighted by the class's own row of weights; those of a softmax by its
    probability, times it. */
 typedef vec slope_of(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weights);

@@ -2,23 +2,14 @@
    pass each. */
 #include "predictions.h"
 
-/* Adds the sum of each class over voxels `first` to `last` of a sample to `out`. */
+INLINE vec weighted_value(const tile *t, const softmax *s, const batch *b, int c, int i) {
+    prediction of = prediction_of(t, s, b, c, i);
+    vec w = load(t->map + c * t->map_stride + i);
+    return keep(w != 0.0f, w * (b->target ? of.error * of.error : of.p));
+}
+
 void KERNEL(spineloss_weighted_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
-    tile t;
-    softmax s;
-    for (int64_t at = first; at < last; at += tile_size(b)) {
-        open_tile(&t, b, sample, at, last);
-        if (b->softmax) open_softmax(&s, &t, b);
-        for (int c = 0; c < t.classes; c++) {
-            vec sum = splat(0.0f);
-            for (int i = 0; i < t.voxels; i += LANES) {
-                prediction of = prediction_of(&t, &s, b, c, i);
-                vec w = load(t.map + c * t.map_stride + i);
-                sum += keep(w != 0.0f, w * (b->target ? of.error * of.error : of.p));
-            }
-            for (int i = 0; i < LANES; i++) out[c] += sum[i];
-        }
-    }
+    add_sums(weighted_value, b, sample, first, last, out);
 }
 
 INLINE vec weighted_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weight) {
