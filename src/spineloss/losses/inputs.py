@@ -265,9 +265,7 @@ class Inputs:
 
     def level_error(self, maps: torch.Tensor) -> torch.Tensor:
         """Mean over the voxels of how far 1 - 2 P is from the target's signed distance maps: (N, C)."""
-        if self.counted is not None:
-            maps = torch.where(self.counted, maps, torch.nan)
-        return level_sum(self.seen_logits, maps, activation=self.convention.activation) / self.voxels
+        return level_sum(self.seen_logits, maps, self.counted, activation=self.convention.activation) / self.voxels
 
     def mean(self, volumes: torch.Tensor) -> torch.Tensor:
         """Mean over the voxels of volumes (N, C, *spatial): (N, C)."""

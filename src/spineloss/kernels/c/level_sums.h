@@ -1,5 +1,5 @@
-/* Sums over voxels of how far a predicted signed distance map s = 1 - 2 p is from the target's, t, the weights' map of the
-   batch, and their gradient: |s - t| + 1/3 - s t / (s t + s^2 + t^2). Where t is NaN a voxel does not count. */
+/* Sums over voxels of how far a predicted signed distance map s = 1 - 2 p is from the batch's target, t,
+   and their gradient: |s - t| + 1/3 - s t / (s t + s^2 + t^2). */
 #include "predictions.h"
 
 /* s t + s^2 + t^2, and never 0 */
@@ -9,13 +9,13 @@ INLINE vec squares_of(vec s, vec t) { return vmax(splat(1e-37f), s * t + s * s +
 INLINE vec slope_of_level(vec s, vec t) {
     vec squares = squares_of(s, t), apart = s - t;
     vec sign = by_sign(apart, splat(-1.0f), keep(apart > 0.0f, splat(1.0f)));
-    return sign - t * (t * t - s * s) / (squares * squares);
+    return sign - t * (t * t - s * s) / squares / squares; /* their square may be too small to be told from 0 */
 }
 
 INLINE vec level_value(const tile *t, const softmax *s, const batch *b, int c, int i) {
-    vec found = 1.0f - 2.0f * prediction_of(t, s, b, c, i).p, true = load(t->map + c * t->map_stride + i);
+    vec found = 1.0f - 2.0f * prediction_of(t, s, b, c, i).p, true = target_of(t, t->labelled, c, i);
     vec value = absolute(found - true) + 1.0f / 3 - found * true / squares_of(found, true);
-    return keep((true == true) & ~uncounted_at(t, i), value);
+    return keep(~uncounted_at(t, i), value);
 }
 
 void KERNEL(spineloss_level_sums)(const batch *b, int64_t sample, int64_t first, int64_t last, double *out) {
@@ -24,8 +24,8 @@ void KERNEL(spineloss_level_sums)(const batch *b, int64_t sample, int64_t first,
 
 INLINE vec level_slope(const tile *t, const softmax *s, const batch *b, int c, int i, const float *weight) {
     prediction of = prediction_of(t, s, b, c, i);
-    vec true = load(t->map + c * t->map_stride + i), slope = slope_of_level(1.0f - 2.0f * of.p, true);
-    return keep((true == true) & ~uncounted_at(t, i), -2.0f * *weight * of.steepness * slope);
+    vec slope = slope_of_level(1.0f - 2.0f * of.p, target_of(t, t->labelled, c, i));
+    return keep(~uncounted_at(t, i), -2.0f * *weight * of.steepness * slope);
 }
 
 /* The gradient of the sums, weighted by a number per class. */
