@@ -100,3 +100,16 @@ def test_monai_networks_with_arguments():
 def test_arguments_that_do_not_fit_are_told(network, told):
     with pytest.raises(UserError, match=told):
         networks.build(network, 8, 1, GRID, seed=0)
+
+
+def test_making_a_network_leaves_its_statistics_and_the_callers_streams_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU was seeded"))
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: pytest.fail("a GPU was seeded"))
+    before = torch.get_rng_state()
+    networks.build("unet", 2, 1, GRID, seed=1)
+    built = networks.build({"name": "AttentionUnet", "channels": [2, 4], "strides": [2]}, 2, 1, GRID, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    counts = [
+        module.num_batches_tracked.item() for module in built.modules() if isinstance(module, nn.BatchNorm3d)
+    ]
+    assert counts and not any(counts)

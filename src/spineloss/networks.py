@@ -1,5 +1,6 @@
 """The 3D U-Net of the thesis's chapter 7, and any network of MONAI by name."""
 
+import copy
 import inspect
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from spineloss.errors import UserError, first_line
+from spineloss.seeding import seeded
 
 VECTOR = 8  # channels that a CPU normalises at once
 
@@ -102,25 +104,29 @@ def build(
     """
     arguments = {} if isinstance(network, str) else dict(network)
     name = network if isinstance(network, str) else str(arguments.pop("name", ""))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if name == "unet":
             if arguments:
                 raise UserError(f"The network unet takes no {next(iter(arguments))}: `width` is its size.")
             return unet(width, channels, inputs)
         built = _from_monai(name, channels, grid, inputs, arguments)
-    try:
-        with torch.no_grad():
-            shape = tuple(built(torch.zeros(1, inputs, *grid)).shape)
-    except Exception as error:
-        raise UserError(
-            f"The network {name} does not run on the grid {list(grid)} ({error}): choose another."
-        ) from error
+        shape = _shape_of_output(name, built, (1, inputs, *grid))
     if shape != (1, channels, *grid):
         raise UserError(
             f"The network {name} gives logits of shape {shape}, not {(1, channels, *grid)}: choose another."
         )
     return built
+
+
+def _shape_of_output(name: str, network: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What a network makes of zeros of a shape; its statistics of normalisation stay as they are."""
+    try:
+        with torch.no_grad():
+            return tuple(copy.deepcopy(network)(torch.zeros(shape)).shape)
+    except Exception as error:
+        raise UserError(
+            f"The network {name} does not run on the grid {list(shape[2:])} ({error}): choose another."
+        ) from error
 
 
 def _from_monai(

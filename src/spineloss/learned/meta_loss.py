@@ -17,7 +17,7 @@ from spineloss.grammar import shortened
 from spineloss.losses import Loss
 from spineloss.losses.inputs import Inputs
 from spineloss.losses.region import SMOOTH
-from spineloss.seeding import seed_of
+from spineloss.seeding import seed_of, seeded
 
 HIDDEN = 16  # units per layer
 STATISTICS = 5  # of a sample's channel, that every voxel is seen with
@@ -47,8 +47,7 @@ class MetaLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.seed, "meta-loss"))
+        with seeded(seed_of(self.seed, "meta-loss")):
             self.voxel = nn.Linear(2, HIDDEN)
             self.context = nn.Linear(STATISTICS, HIDDEN, bias=False)
             self.second = nn.Linear(HIDDEN, HIDDEN)

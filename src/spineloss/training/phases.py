@@ -10,6 +10,7 @@ from torch import nn
 from spineloss.data.labelling import Labelling
 from spineloss.kernels.target_maps import MapName
 from spineloss.losses import Loss
+from spineloss.seeding import seeded
 
 Part = Literal["encoder", "decoder", "all"]
 
@@ -32,8 +33,7 @@ def trained_part(network: nn.Module, part: Part, seed: int) -> nn.Module:
         encoder.requires_grad_(part == "all")
         return network
     last = network.final_conv
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         head = nn.Conv3d(network.upcat_4.upsample.deconv.in_channels, last.out_channels, kernel_size=1)
         nn.init.kaiming_normal_(head.weight, nonlinearity="linear")
         nn.init.zeros_(head.bias)
