@@ -88,6 +88,7 @@ def test_a_loss_from_a_package_takes_booleans():
         ("spineloss.losses.Dice(activation=softmax)", "activation belongs to the whole loss"),
         ("test_text.Doubled(secret=2)", "does not declare secret"),
         ("tversky(alpha=word)", "is not a number"),
+        ("tversky(alpha=-1e999)", "'-1e999' is larger than any number"),
         ("tversky(alpha=true)", "is not a number"),
         ("dice(over=case)", "it is `sample`, `batch`, `world`, `component` or `blob`"),
         ("dice +", "a word is expected at the end"),

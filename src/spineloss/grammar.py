@@ -9,6 +9,7 @@ formula  = number | word ["(" formula {"," formula} ")"]
 """
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -221,7 +222,7 @@ class _Reader:
         if level > DEEPEST:
             raise self.source.error(f"it is nested more than {DEEPEST} levels deep")
         if self._peek()[0] == "number":
-            return Formula(_number(self._take("number")))
+            return Formula(self._number())
         name = self._take("word")
         arguments = []
         if self._peek() == ("sign", "("):
@@ -233,15 +234,19 @@ class _Reader:
 
     def _value(self) -> Value:
         if self._peek()[0] == "number":
-            return _number(self._take("number"))
+            return self._number()
         word = self._take("word")
         # In Python's spelling too: the word "False" would count as true.
         return BOOLEANS.get(word.lower(), word)
 
-
-def _number(text: str) -> float:
-    # Windows and orders are counted: what is written whole stays whole.
-    return int(text) if text.lstrip("+-").isdigit() and len(text) <= WHOLE else float(text)
+    def _number(self) -> float:
+        text = self._take("number")
+        # Windows and orders are counted: what is written whole stays whole.
+        if text.lstrip("+-").isdigit() and len(text) <= WHOLE:
+            return int(text)
+        if math.isinf(float(text)):
+            raise self.source.error(f"{text!r} is larger than any number here")
+        return float(text)
 
 
 def shortened(text: str) -> str:

@@ -120,6 +120,8 @@ def test_it_is_written_as_by_hand():
         ("evolved(mean(p)", "is expected at the end"),
         ("evolved(mean(p.__class__))", "there is no 'p.__class__'"),
         ("evolved(" + "negate(" * 60 + "p" + ")" * 61, "nested"),
+        ("evolved(add(1e39, mean(p)))", "1e+39 is beyond 1e+06"),
+        ("evolved(add(1e999, mean(p)))", "larger than any number"),
         ("dice(p)", "has no parameter 'formula'"),
     ],
 )

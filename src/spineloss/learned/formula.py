@@ -12,7 +12,7 @@ from spineloss.losses import Loss
 from spineloss.losses.inputs import Inputs
 
 TINY = 1e-6  # what a logarithm, a root, a power and a quotient keep away from zero
-BOUND = 1e6  # largest size of a product, a quotient or a power
+BOUND = 1e6  # largest size of a number, a product, a quotient or a power
 STEEPEST = 4.0  # exponent of a power; the least is 0
 
 MAPS = ("p", "y")
@@ -165,6 +165,8 @@ def _refuse_mistakes(formula: Formula) -> None:
         if isinstance(node.head, str) and node.head not in known:
             near = get_close_matches(node.head, known, n=1, cutoff=0.0)[0]
             raise UserError(f"evolved: there is no {node.head!r} in formulas; the nearest known one is {near!r}.")
+        if isinstance(node.head, float | int) and abs(node.head) > BOUND:
+            raise UserError(f"evolved: the number {node.head} is beyond {BOUND:g}, the largest of a formula.")
         wanted = OPERATORS[node.head].arity if node.head in OPERATORS else 0
         if len(node.arguments) != wanted:
             found = f"{len(node.arguments)} of {shortened(str(node))}"
