@@ -195,6 +195,7 @@ def test_a_loss_that_is_not_finite_is_told():
     [
         ("greedy", "dice", "has none"),
         ("greedy(total=kept)", "focal", "alpha and beta"),
+        ("greedy", "dice_signed_distance", "trains a distance map"),
         ("greedy(up=1)", "tversky", "up=1 is out of range"),
         ("greedy(down=0)", "tversky", "down=0 is out of range"),
         ("greedy(every=0)", "tversky", "every=0 is out of range"),

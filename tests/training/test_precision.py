@@ -76,6 +76,16 @@ def test_an_infinite_gradient_is_an_error_in_full_precision_and_skipped_by_the_s
         assert network.weight.item() == 1.0
 
 
+def test_a_gradient_that_is_finite_at_no_scale_is_an_error():
+    network, precision = line(), Precision(CPU, scaler=torch.amp.GradScaler("cpu", init_scale=4.0))
+    optimiser = torch.optim.SGD(network.parameters(), lr=1.0)
+    with pytest.raises(GradientNotFinite, match="at any scale"):
+        for _ in range(4):
+            network.weight.grad = torch.full_like(network.weight, float("nan"))
+            precision.scaler.scale(torch.ones(()))
+            precision.step(optimiser)
+
+
 def test_a_state_given_back_is_the_scale():
     first = Precision(CPU, scaler=torch.amp.GradScaler("cpu", init_scale=8.0))
     second = Precision(CPU, scaler=torch.amp.GradScaler("cpu"))

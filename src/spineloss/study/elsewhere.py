@@ -19,6 +19,7 @@ from spineloss.study.prediction import Predictor
 from spineloss.study.preparation import prepare_study
 from spineloss.study.settings import Study, load
 from spineloss.study.yaml_text import yaml_text
+from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 
 
@@ -134,16 +135,19 @@ def _begin(study: Study, folder: Path, output: Path, data: Dataset, labelling: L
 
 def _test(trained: Run, record: dict[str, Any], run: Run, data: Dataset, study: Study) -> None:
     predictor = Predictor([trained])
-    found = validate(
-        predictor.networks[0],
-        list(data.samples.values()),
-        # What nobody annotated is the other data's.
-        replace(predictor.labelling, ignore=data.labelling.ignore),
-        grid=study.metrics_grid,
-        tolerance=study.tolerance,
-        device=predictor.device,
-        patch=predictor.patch,
-    )
+    try:
+        found = validate(
+            predictor.networks[0],
+            list(data.samples.values()),
+            # What nobody annotated is the other data's.
+            replace(predictor.labelling, ignore=data.labelling.ignore),
+            grid=study.metrics_grid,
+            tolerance=study.tolerance,
+            device=predictor.device,
+            patch=predictor.patch,
+        )
+    except LossNotFinite as error:
+        raise UserError(f"{trained.folder}: {error}: leave that case out of the data.") from error
     epochs = trained.epochs()
     written: list[dict[str, Any]] = [
         {**each, "epoch": int(each["epoch"]), "steps": [], "validation": [], "picture": None} for each in epochs

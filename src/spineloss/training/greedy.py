@@ -14,6 +14,7 @@ from spineloss.grammar import Text
 from spineloss.losses import Loss, Parameter
 from spineloss.seeding import generator
 from spineloss.training.gradients import Forward, Gradients
+from spineloss.training.precision import in_full_precision
 from spineloss.training.rehearsal import Rehearsal
 from spineloss.training.steps import LossNotFinite, Plain, Step
 
@@ -70,8 +71,11 @@ class GreedySearch:
         """Refuse a loss that has nothing to search.
 
         Raises:
-            UserError: the loss declares no parameter, or not those whose total is to be kept.
+            UserError: the loss declares no parameter, or not those whose total is to be kept; or it does not train
+                a mask, by which candidates are judged.
         """
+        if loss.predicts != "mask":
+            raise UserError(f"greedy judges by masks, and {loss} trains a distance map: choose another loss.")
         names = loss.tunable()
         if not names:
             raise UserError(f"greedy searches the parameters of a loss, and {loss} has none.")
@@ -235,7 +239,8 @@ class Greedy:
         scored, scores = self.scored(pair), []
         for number in range(len(candidates)):
             self.rehearsal.step(gradients.of(number))
-            with self.plain.precision.autocast():
+            # In half precision rounding would choose among candidates.
+            with in_full_precision():
                 logits = self.rehearsal(scored.image)
             scores.append(distance(self.plain.loss, logits, scored.targets))
         return Trials(candidates, losses, torch.stack(scores).tolist(), gradients)

@@ -1,13 +1,15 @@
 """Where a network trains and how precisely: device, autocast, and the scale of gradients in float16."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 AMPERE = 8  # compute capability from which a GPU multiplies in bfloat16
+LEAST_SCALE = 1.0  # of gradients in float16: one that overflows without any is no gradient
 
 
 class GradientNotFinite(ArithmeticError):
@@ -21,6 +23,17 @@ def best_device() -> torch.device:
     which greedy search compares its trials.
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Convolutions inside are in single precision: a GPU rounds them to TensorFloat-32 by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 class Precision:
@@ -88,7 +101,7 @@ class Precision:
             clip_gradient: largest norm of all gradients together, or none.
 
         Raises:
-            GradientNotFinite: a gradient is NaN or infinite, and no scaler skips the step.
+            GradientNotFinite: a gradient is NaN or infinite, and a scaler has none left that is smaller.
         """
         if self.scaler is not None:
             self.scaler.unscale_(optimiser)
@@ -97,6 +110,8 @@ class Precision:
         if self.scaler is not None:
             self.scaler.step(optimiser)
             self.scaler.update()
+            if self.scaler.get_scale() < LEAST_SCALE and not torch.isfinite(norm):
+                raise GradientNotFinite("its gradient is not finite at any scale")
             return
         if not torch.isfinite(norm):
             raise GradientNotFinite(f"the gradient became {norm.item()}")

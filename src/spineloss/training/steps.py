@@ -14,7 +14,7 @@ from spineloss.weighting import Policy, State, step_record
 
 
 class LossNotFinite(ArithmeticError):
-    """The training loss, or its gradient, became NaN or infinite."""
+    """The training loss, its gradient, or what the network makes of a case, became NaN or infinite."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from spineloss.data.labelling import Labelling
 from spineloss.data.preprocessing import Grid, resize_image
 from spineloss.metrics import evaluate
 from spineloss.training.inference import infer
+from spineloss.training.steps import LossNotFinite
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ def validate(
         tolerance: of the normalised surface Dice, mm.
         device: the network's.
         patch: what the network sees at once, if not the whole case; see `infer`.
+
+    Raises:
+        LossNotFinite: the network's output is NaN or infinite.
     """
     rows: list[dict[str, str | float]] = []
     examples: list[Example] = []
@@ -87,6 +91,8 @@ def validate(
         start = time.perf_counter()
         probabilities = infer(network, sample.image, labelling, patch, device)
         forward += time.perf_counter() - start
+        if not probabilities.isfinite().all():
+            raise LossNotFinite(f"the network's output for {sample.case} became nan")
         target, spacing = sample.target, sample.spacing
         if grid == "case":
             target, spacing = sample.own_target(), sample.own_spacing()
