@@ -216,3 +216,12 @@ def test_a_value_that_is_not_finite_is_forgotten(policy, bad):
         expected, state = policy.update(state, each)
         weights, other = policy.update(other, each)
         assert weights == expected
+
+
+@pytest.mark.parametrize("variant", ["original", "loss_weighted"])
+def test_a_term_that_counts_for_nothing_takes_no_weight_however_fast_it_grows(variant):
+    policy = SoftAdapt(beta=1.0, variant=variant)
+    state = policy.init(["a", "b"], [1.0, 0.0])
+    for values in ({"a": 0.5, "b": 0.0}, {"a": 0.5, "b": 800.0}):
+        weights, state = policy.update(state, values)
+    assert weights == {"a": 1.0, "b": 0.0}

@@ -100,11 +100,15 @@ class SoftAdapt(Policy):
         if self.variant == "normalised":
             scale = sum(abs(slope) for slope in slopes.values()) or 1.0
             slopes = {name: slope / scale for name, slope in slopes.items()}
-        # A softmax is the same when its exponents are shifted alike; so none overflows.
-        largest = max(self.beta * slope for slope in slopes.values())
-        shares = {name: prior[name] * math.exp(self.beta * slope - largest) for name, slope in slopes.items()}
+        factors = dict(prior)
         if self.variant == "loss_weighted":
-            shares = {name: share * self._level(history[name]) for name, share in shares.items()}
+            factors = {name: factor * self._level(history[name]) for name, factor in factors.items()}
+        # A softmax is the same when its exponents are shifted alike; so none overflows, and not all vanish.
+        largest = max((self.beta * slopes[name] for name, factor in factors.items() if factor), default=0.0)
+        shares = {
+            name: factor and factor * math.exp(self.beta * slopes[name] - largest)
+            for name, factor in factors.items()
+        }
         return shares_of(shares, self.minimum)
 
     def _slope(self, values: Sequence[float]) -> float:
