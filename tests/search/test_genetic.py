@@ -1,6 +1,8 @@
 import json
 import pickle
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +55,18 @@ def searched(small, data):
 
 def begun(data: Path, folder: Path) -> GeneticSearch:
     return GeneticSearch(data, BUDGET, folder, machines=Machines(), progress=print, watch=lambda scored: None)
+
+
+def test_a_search_that_never_bred_can_begin_with_another_seed(data, tmp_path):
+    begun(data, tmp_path)
+    GeneticSearch(data, replace(BUDGET, seed=5), tmp_path, machines=Machines(), progress=print, watch=print)
+    assert json.loads((tmp_path / "split.json").read_text())["seed"] == 5
+
+
+def test_a_search_that_has_bred_refuses_another_seed_by_its_name(searched, data, tmp_path):
+    folder = shutil.copytree(searched.folder, tmp_path / "copy")
+    with pytest.raises(UserError, match="other settings or data"):
+        GeneticSearch(data, replace(BUDGET, seed=5), folder, machines=Machines(), progress=print, watch=print)
 
 
 def test_the_winner_is_a_text_to_train_with(searched):

@@ -68,7 +68,6 @@ class GeneticSearch:
         half = tuple(max(4, size // 2) for size in budget.grid)
         chosen = [sample.target for sample in samples if sample.case in cases.training][:PROBES]
         masks = torch.stack([resize_mask(target, half).float() for target in chosen])
-        write_split(folder, budget.seed, cases)
         self.source, self.data, self.cases, self.budget = source, data, cases, budget
         self.folder = folder
         self.evolution = Evolution(
@@ -80,6 +79,7 @@ class GeneticSearch:
             machines=machines,
             watch=watch,
         )
+        write_split(folder, budget.seed, cases)
 
     @property
     def state(self) -> EvolutionState:

@@ -26,11 +26,17 @@ def write_split(folder: Path, seed: int, cases: Split) -> None:
     """Write `split.json`, which says what a search sees; it is the same whenever the search goes on.
 
     Raises:
-        UserError: the folder's search was begun with another division, as where patients were named since.
+        UserError: the folder's search was begun with another division, as before a case was added or patients
+            were named.
     """
     path, plain = folder / "split.json", {"seed": seed} | asdict(cases)
-    if path.exists() and read_json(path) != plain:
-        raise UserError(f"{path} divides the cases otherwise than their patients do now: choose another folder.")
+    before = read_json(path) if path.exists() else {}
+    # One of another seed is of no search that has begun: that refuses other settings itself.
+    if before.get("seed") == seed and before != plain:
+        raise UserError(
+            f"{path} divides the cases otherwise than it would now, as where a case or a patient was added: "
+            "choose another folder."
+        )
     write_json(path, plain)
 
 
