@@ -56,7 +56,7 @@ INSIDE = {
         {"comparison_table", "race_table"},
     ],
     "study": [
-        {"claims", "hardware", "method", "proposal", "yaml_text"},
+        {"claims", "failures", "hardware", "method", "proposal", "yaml_text"},
         {"settings"},
         {"jobs", "learned_files", "new_study", "preparation", "recipe", "prediction", "controls", "courses"},
         {"elsewhere", "training_run", "landscape", "status"},

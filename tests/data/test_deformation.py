@@ -109,6 +109,16 @@ def test_a_scaling_goes_along_its_own_axis(pair):
     assert extent.tolist() == [4, 24, 16]
 
 
+def test_an_affine_turns_then_shifts_then_scales():
+    """A place 3 columns from the middle is turned to 3 rows from it, shifted by 2 and taken twice as far."""
+    image = torch.zeros(1, 9, 33, 33)
+    image[0, 4, 16, 19] = 1
+    turned = Affine(scales=(1, 2, 1), degrees=(90, 0, 0), translation=(0, 2 / 33, 0))
+    moved, _ = deformed(image, image, (1, 1, 1), [turned])
+    row = (moved[0, 4].sum(1) * torch.arange(33)).sum() / moved[0, 4].sum() - 16
+    assert row.item() == pytest.approx(10, abs=0.1)
+
+
 def test_affines_are_applied_in_turn(pair):
     # Half the size and then 12 rows on: the shift is not halved.
     _, mask = deformed(*pair, SPACING, [Affine(scales=(0.5, 0.5, 0.5)), Affine(translation=(0, 0.25, 0))])

@@ -174,3 +174,29 @@ def test_a_manifests_patients_are_divided_by_no_fold_and_no_inner_split(place, t
         )
     with pytest.raises(UserError, match="trains on one patient"):
         run(tmp_path / "two", manifest, Cache(place / "cache"), methods=METHODS[:1], folds=2)
+
+
+def test_another_list_of_rates_is_told_where_the_same_rate_is_chosen(place, tmp_path):
+    cache = Cache(place / "cache")
+    for rates in (0.03, [0.03, 1e20], 0.03):
+        method = {"loss": "dice", "name": "dice", "learning_rate": rates}
+        run(tmp_path, place / "volumes", cache, methods=[method])
+        tried = isinstance(rates, list)
+        told = rates_in_words(read_choices(tmp_path))
+        assert ("chosen from" in told[0]) == tried and (tmp_path / "rates.csv").exists() == tried
+
+
+def test_a_rate_at_which_the_network_itself_fails_is_told_and_begun_anew(place, tmp_path):
+    run(tmp_path, place / "volumes", Cache(place / "cache"), methods=["dice"], learning_rate=1e20, epochs=2)
+    failed = Run.of(tmp_path, "dice", 0)
+    assert "became nan" in failed.record()["reason"] and "probabilities must" not in failed.record()["reason"]
+    assert not (failed.folder / "checkpoint.pt").exists()
+
+
+def test_a_damaged_record_of_a_run_whose_candidate_failed_is_trained_again(place, tmp_path):
+    cache = Cache(place / "cache")
+    run(tmp_path, place / "volumes", cache, methods=["dice"], learning_rate=[0.03, 1e20])
+    record = Run.of(tmp_path, "dice", 0).folder / "run.json"
+    record.write_text(record.read_text().replace("0.03", "0.04"))
+    run(tmp_path, place / "volumes", cache, methods=["dice"], learning_rate=[0.03, 1e20])
+    assert {row.status for row in read_status(tmp_path)} == {"done"}

@@ -3,6 +3,7 @@ import math
 from contextlib import closing
 
 import pytest
+import torch
 
 from ellipsoids import write_small_data
 from results.test_table import make_run
@@ -17,6 +18,7 @@ from spineloss.study.controls import verdicts
 from spineloss.study.courses import courses_in_words, draw_trajectories, read_trajectories
 from spineloss.study.engine import run_study
 from spineloss.study.settings import check
+from spineloss.study.status import read_status
 from spineloss.text import parse
 from study.test_engine import measured
 
@@ -227,3 +229,20 @@ def test_whether_a_search_beats_its_average_is_told(tmp_path):
     make_run(tmp_path, "T/G (average parameters)", 0, {1: scores}, order=1)
     (sentence,) = verdicts(study_of("v", TUNED), read_records(tmp_path), "last")
     assert sentence.startswith("T/G beat its own average parameters held fixed: +2.00 points of Dice")
+
+
+def test_controls_that_wait_keep_what_they_have_finished(small_data, tmp_path, monkeypatch):
+    run(study_of(small_data), tmp_path)
+    average = Run.of(tmp_path, "B/COV (average weights)", 0)
+    before = average.network()
+    monkeypatch.setitem(LOSSES, "broken", Broken)
+    changed = METHOD | {"loss": "broken + iou"}
+    run(study_of(small_data, changed), tmp_path)
+    rows = {(row.method, row.fold): row for row in read_status(tmp_path)}
+    assert [rows[name, 0].status for name in ("B/COV", "B/COV (average weights)")] == ["failed", "waiting"]
+    assert [rows[name, 0].epochs_done for name in ("B/COV", "B/COV (average weights)")] == [0, 0]
+    assert not Run.of(tmp_path, "B/COV", 0).records_steps
+    # Changed back, the method trains again, and the controls that waited count as they are.
+    events = run(study_of(small_data), tmp_path)
+    assert {event.method for event in events} == {"B/COV", "B/COV (uniform weights)"}
+    assert all(torch.equal(before[key], value) for key, value in average.network().items())

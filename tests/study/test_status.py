@@ -1,12 +1,17 @@
 """How far a study is, as a terminal shows it."""
 
 import io
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from spineloss.cli.status_view import run_table, view
+from spineloss.cli.study_commands import _validation_line
+from spineloss.metrics import METRICS
+from spineloss.results.run_folder import EPOCH_COLUMNS
 from spineloss.study.status import RunStatus, summary
 
 ROWS = [
@@ -43,3 +48,15 @@ def test_summary_by_hand():
 def test_the_view_shows_the_fold_at_work_and_all_progress(width):
     text = shown(view(ROWS, fold=1), width)
     assert "0.1250" in text and "20/20" not in text and "1 of 4 runs done" in text
+
+
+def test_the_line_of_an_epoch_averages_labels_within_a_case_first():
+    scores = {"a": (0.9, math.nan), "b": (0.5, 0.5)}
+    rows = [
+        {"case": case, **dict.fromkeys(METRICS, math.nan), "dice": dice}
+        for case, values in scores.items()
+        for dice in values
+    ]
+    epoch = dict.fromkeys(EPOCH_COLUMNS, 1) | {"validation": rows}
+    event = SimpleNamespace(epoch=SimpleNamespace(plain=lambda: epoch, epoch=1), epochs=2)
+    assert _validation_line("dice fold 0", event) == "dice fold 0: epoch 1/2, loss 1.0000, validation Dice 70.00"

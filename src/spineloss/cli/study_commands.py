@@ -149,9 +149,11 @@ def _follow(events: Any, folder: Path) -> int:
 
 
 def _validation_line(place: str, event: Any) -> str:
-    dice = [row["dice"] for row in event.epoch.validation if row["dice"] == row["dice"]]
-    score = f"validation Dice {100 * sum(dice) / len(dice):.2f}" if dice else "validation Dice undefined"
-    return f"{place}: epoch {event.epoch.epoch}/{event.epochs}, loss {event.epoch.train_loss:.4f}, {score}"
+    from spineloss.results.run_folder import epoch_row
+
+    row = epoch_row(event.epoch.plain())
+    score = f"validation Dice {100 * row['dice']:.2f}" if "dice" in row else "validation Dice undefined"
+    return f"{place}: epoch {event.epoch.epoch}/{event.epochs}, loss {row['train_loss']:.4f}, {score}"
 
 
 @app.command()

@@ -11,7 +11,7 @@ from scipy.interpolate import BSpline
 
 SCALING = 0.1  # of an affine: scale factors in 1 +- this
 ROTATION = 10.0  # of an affine: degrees about each axis
-TRANSLATION = 0.05  # of an affine: share of the volume's extent along each axis
+TRANSLATION = 0.05  # of an affine: share of the volume's extent along each axis, before the scaling
 TURN, TURN_IN_SLICE = 30.0, 180.0  # degrees of a rotation about each axis; of one within the slices
 SHRINKING = (0.7, 1.4)  # of a scaling: structures become smaller by this factor
 THIN = 3  # a grid whose longest axis is more than so many times the first has slices
@@ -140,7 +140,7 @@ def reach(
 
 
 def _from_output(affine: Affine, shape: Sequence[int], spacing: tuple[float, float, float]) -> sitk.Transform:
-    """From a place of the moved volume to its place in the volume, which is scaled, then turned, then shifted."""
+    """From a place of the moved volume to its place in the volume, which is turned, then shifted, then scaled."""
     middle = FLIP * np.multiply(np.subtract(shape[::-1], 1) / 2, spacing[::-1])
     scaling = sitk.ScaleTransform(3)
     scaling.SetScale(np.array(affine.scales[::-1], float))

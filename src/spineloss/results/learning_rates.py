@@ -72,7 +72,7 @@ def _choice(run: dict[str, Any]) -> Choice:
 
 
 def write_rates(study: Path) -> None:
-    """Write `rates.csv`, where rates were tried: one line per method, fold and rate, inner Dice in [0, 1]."""
+    """Write `rates.csv` where rates were tried: one line per method, fold and rate, inner Dice in [0, 1]."""
     rows = [
         {
             "method": choice.method,
@@ -84,8 +84,11 @@ def write_rates(study: Path) -> None:
         for choice in read_choices(study)
         for candidate in choice.candidates
     ]
+    path = study / "rates.csv"
     if rows:
-        write_csv(study / "rates.csv", rows, COLUMNS)
+        write_csv(path, rows, COLUMNS)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def rates_in_words(choices: Sequence[Choice]) -> list[str]:

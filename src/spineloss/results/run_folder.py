@@ -242,7 +242,7 @@ class Run:
     def is_set_aside(self) -> bool:
         """Whether it was finished with other settings, and waits to be trained again."""
         record = self.record()
-        return record["status"] == "pending" and "files" in record
+        return record["status"] != "done" and "files" in record
 
     @property
     def records_steps(self) -> bool:

@@ -106,6 +106,7 @@ def prepare_folder(
     remove_leftovers(folder)
     data = prepare_study(study, progress, cache)
     split = _folds(study, data, folder)
+    (folder / "runs").mkdir(exist_ok=True)
     study = keep_learned(study, folder)
     places = {"data": study.data, "held_out": study.held_out}
     plain = study.plain() | {key: str(place.resolve()) for key, place in places.items() if place is not None}
@@ -126,7 +127,7 @@ def _refuse_other_settings(study: Study, folder: Path) -> None:
         raise UserError(f"{folder} holds a test of trained networks: choose another folder to train in.")
     path = folder / "study.yaml"
     if path.exists():
-        # A study's folder has one of both before it has a study file; a damaged folds.json may have been deleted.
+        # A study's folder has both before it has a study file; a damaged folds.json may have been deleted.
         if not any((folder / name).exists() for name in ("folds.json", "runs")):
             raise UserError(f"{path} is a study file, not a study's results: choose another folder with -o.")
         before = load(path).training()

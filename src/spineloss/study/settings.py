@@ -42,7 +42,7 @@ class AugmentSettings(Settings):
     """Probabilities of each augmentation; those of the thesis (Table A.6) by default."""
 
     affine: Probability = 0.3
-    """Of a random rotation (10 degrees), scaling (0.9 to 1.1) and shift (5 %)."""
+    """Of a random rotation (10 degrees), shift (5 %) and scaling (0.9 to 1.1), in that order."""
     noise: Probability = 0.2
     """Of added noise."""
     noise_std: Positive = NOISE

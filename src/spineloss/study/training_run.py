@@ -5,11 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from traceback import format_exception
 from typing import Any
 from uuid import uuid4
-
-import torch
 
 from spineloss import networks
 from spineloss.data import folds
@@ -19,12 +16,13 @@ from spineloss.data.cache import Cache
 from spineloss.data.dataset import Dataset, Sample
 from spineloss.data.labelling import Labelling
 from spineloss.data.prefetch import Prefetched, threads_for
-from spineloss.errors import UserError, first_line
+from spineloss.errors import UserError
 from spineloss.results.learning_rates import Candidate, chosen, read_candidate
 from spineloss.results.run_folder import Run, signature
 from spineloss.results.study_folder import read_folds, study_file
 from spineloss.seeding import seed_of
 from spineloss.study.claims import claimed
+from spineloss.study.failures import may_pass, reason_of, traceback_of
 from spineloss.study.hardware import hardware, ready_for, set_determinism, stretches
 from spineloss.study.jobs import Event, Job, Rounds, all_at_once, jobs
 from spineloss.study.method import Trial
@@ -34,7 +32,6 @@ from spineloss.study.settings import Study, load
 from spineloss.training.loop import Training, TrainingSettings
 from spineloss.training.phases import Phase
 from spineloss.training.precision import Precision, best_device
-from spineloss.training.steps import LossNotFinite
 from spineloss.training.validation import validate
 
 PATIENCE = 1.0  # seconds until runs that others train are looked at again
@@ -135,17 +132,21 @@ class Workshop:
     def train(self, job: Job) -> Iterator[Event]:
         """Train a job if it is not done, yielding each epoch as an event; the jobs it needs come before."""
         run = self.run_of(job)
-        if needs_adaptive(job.trial) and self._adaptive(job).record()["status"] != "done":
+        if needs_adaptive(job.trial) and _record_of(self._adaptive(job)).get("status") != "done":
             reason = f"needs the finished run of {job.trial.method.name} on this fold"
-            run.write_record(_place(job) | {"status": "waiting", "reason": reason})
+            before = _record_of(run)
+            run.write_record(
+                (before if "files" in before else {}) | _place(job) | {"status": "waiting", "reason": reason}
+            )
             return
         candidates = self._candidates(job)
         rate = self._rate(job, candidates)
         if rate is None:
-            if run.record().get("session") == self.session:
+            if _record_of(run).get("session") == self.session:
                 return
             first = candidates[0]
             reason = f"no learning rate could be chosen; at {first.rate:g}: {first.reason or 'no Dice'}"
+            _drop_finished(run)
             run.write_record(_place(job) | {"status": "failed", "reason": reason, "session": self.session})
             yield job.event(self.study, reason=reason)
             return
@@ -204,14 +205,21 @@ class Workshop:
             if before.get("session") == self.session:
                 return True
             # A learning rate that failed while it was tried is not tried again for a run that is done.
-            return job.rate is not None and self.run_of(replace(job, rate=None)).record()["status"] == "done"
+            return (
+                job.rate is not None and _record_of(self.run_of(replace(job, rate=None))).get("status") == "done"
+            )
         if "files" not in before:
             return False
         damage = run.damage()
         if damage is not None:
             self.progress(f"{damage} That is done now.")
             return False
-        counted = before | {"status": "done", "order": job.order}
+        counted = before | {
+            "status": "done",
+            "order": job.order,
+            "reason": None,
+            "candidates": record["candidates"],
+        }
         if counted != before:
             run.write_record(counted)
         return True
@@ -234,7 +242,7 @@ class Workshop:
                 epoch = next(trained, None)
             # A foreign loss may raise anything, or exit; it fails its own run, and the others go on.
             except (Exception, SystemExit) as error:
-                if not _may_pass(error):
+                if not may_pass(error):
                     # Deterministic training would fail at the same step again: the next attempt starts anew.
                     run.remove_progress()
                 yield self._fail(job, run, begun, error)
@@ -252,7 +260,8 @@ class Workshop:
 
     def _fail(self, job: Job, run: Run, begun: dict[str, Any], error: BaseException) -> Event:
         """Record that a run has failed, and why."""
-        failure = {"status": "failed", "reason": _reason(error), "traceback": _traceback(error)}
+        _drop_finished(run)
+        failure = {"status": "failed", "reason": reason_of(error), "traceback": traceback_of(error)}
         run.write_record(begun | failure)
         return job.event(self.study, reason=failure["reason"])
 
@@ -370,24 +379,7 @@ def _record_of(run: Run) -> dict[str, Any]:
         return {}
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch had no memory: an error of its own on a GPU, a sentence of its allocator on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether an error is of the machine or the files, so that the same training may go on another time."""
-    of_gpu = any(name in str(error) for name in ("CUDA error", "CUDA driver error", "cuDNN error", "HIP error"))
-    return of_gpu or _out_of_memory(error) or isinstance(error, OSError | UserError)
-
-
-def _reason(error: BaseException) -> str:
-    if _out_of_memory(error):
-        return "out of memory: lower `batch`, `width`, or `grid` or `patch`"
-    return str(error) if isinstance(error, LossNotFinite | UserError) else first_line(error)
-
-
-def _traceback(error: BaseException) -> str | None:
-    """Where an error that is not one of training itself came from, for who wrote the loss."""
-    expected = isinstance(error, LossNotFinite | UserError) or _out_of_memory(error)
-    return None if expected else "".join(format_exception(error))
+def _drop_finished(run: Run) -> None:
+    """Delete what was finished with other settings: it is not to pass for what a run that failed has measured."""
+    if "files" in _record_of(run):
+        run.begin_anew()
