@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from spineloss.kernels import skeletons
+from spineloss.lossbook import convention_checks, linter
 from spineloss.lossbook.judging import Outcome
 from spineloss.lossbook.linter import CHECKS, example, lint
 from spineloss.losses import LOSSES
@@ -281,6 +282,13 @@ def test_a_module_of_others_is_judged_without_our_casts():
     wrapped = parse("torch.nn.BCEWithLogitsLoss")
     assert wrapped(logits, target.bool()).isfinite()
     assert outcomes(wrapped, Outcome.FAIL) == {"target types"}
+
+
+def test_a_sum_with_a_term_of_others_is_not_asked_to_read_labels(monkeypatch):
+    monkeypatch.setattr(linter, "CHECKS", convention_checks.CHECKS)
+    loss = parse("0.5*torch.nn.BCEWithLogitsLoss + 0.5*cross_entropy")
+    assert not outcomes(loss, Outcome.FAIL)
+    assert outcomes(loss, Outcome.SKIPPED) == {"label permutation", "ignored voxels"}
 
 
 class FailsAboveTenVoxels(nn.Module):

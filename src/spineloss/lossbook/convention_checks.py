@@ -20,6 +20,7 @@ from spineloss.lossbook.judging import (
     value_of,
 )
 from spineloss.losses import Loss
+from spineloss.losses.foreign import Foreign
 
 CLASSES = ((2, 3, 4, 5), (2, 3, 3, 4, 5))
 TWO_COMPONENTS = ((1, 1, 6, 14), (1, 1, 4, 6, 14))
@@ -73,9 +74,11 @@ def _of_labels(loss: nn.Module, given: Input, **settings: Any) -> tuple[nn.Modul
     """A loss of exclusive classes, and the input with labels (N, *spatial) as its target.
 
     One of ours reads labels when it is told to; of another package's it is seen whether it does. If not, the check
-    is skipped.
+    is skipped, and so it is of a sum, whose terms read one target alike.
     """
     labels = given.logits[:, :1].roll(1, -1).mul(100).long().remainder(given.logits.shape[1])
+    if any(isinstance(part, Foreign) for part in loss.modules()):
+        raise Flaw(Outcome.SKIPPED, "a term of it is another package's")
     if isinstance(loss, Loss):
         return loss.with_convention(replace(loss.convention, activation="softmax", **settings)), Input(
             given.logits, labels[:, 0]
