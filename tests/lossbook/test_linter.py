@@ -184,6 +184,15 @@ class CountsIgnored(nn.Module):
         )
 
 
+class OneHotLabels(nn.Module):
+    to_onehot_y, ignore_index = True, 255
+
+    def forward(self, logits, target):
+        if target.shape == logits.shape:
+            return voxelwise(logits, target).mean()
+        return functional.cross_entropy(logits.float(), target[:, 0], ignore_index=255)
+
+
 OF_SIZES = {"component invariance"}  # what is not made for it scores large components more
 
 
@@ -213,6 +222,7 @@ def outcomes(loss, outcome):
         (SmoothsInPlace, {"state", "target types"}),
         (HoldsALambda, {"copies"}),
         (CountsIgnored, {"ignored voxels"}),
+        (OneHotLabels, set()),
     ],
 )
 def test_a_flaw_fails_the_check_meant_for_it(loss, failed):

@@ -44,7 +44,7 @@ def ignored_voxels(loss: nn.Module, given: Input) -> None:
     loss, labelled = _of_labels(loss, given, ignore=255)
     ignored = torch.rand(labelled.target.shape, generator=torch.Generator().manual_seed(2)) < 0.3
     target = torch.where(ignored, _ignored_label(loss), labelled.target)
-    here = ignored.unsqueeze(1).expand_as(labelled.logits)
+    here = ignored.view(len(ignored), 1, *given.logits.shape[2:]).expand_as(given.logits)
     plain = Input(labelled.logits, target)
     moved = Input(torch.where(here, -3 * labelled.logits, labelled.logits), target)
     value, changed = value_of(loss, plain), value_of(loss, moved)
