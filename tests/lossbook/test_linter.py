@@ -193,6 +193,21 @@ class OneHotLabels(nn.Module):
         return functional.cross_entropy(logits.float(), target[:, 0], ignore_index=255)
 
 
+class MovesWithoutACopy(Flawless):
+    on_gpu = False
+
+    def __deepcopy__(self, memo):
+        raise TypeError("no copy")
+
+    def cuda(self):
+        self.on_gpu = True
+        return self
+
+    def cpu(self):
+        self.on_gpu = False
+        return self
+
+
 OF_SIZES = {"component invariance"}  # what is not made for it scores large components more
 
 
@@ -299,6 +314,13 @@ def test_a_sum_with_a_term_of_others_is_not_asked_to_read_labels(monkeypatch):
     loss = parse("0.5*torch.nn.BCEWithLogitsLoss + 0.5*cross_entropy")
     assert not outcomes(loss, Outcome.FAIL)
     assert outcomes(loss, Outcome.SKIPPED) == {"label permutation", "ignored voxels"}
+
+
+def test_what_cannot_be_copied_comes_back_from_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    loss = MovesWithoutACopy()
+    assert "device" in outcomes(loss, Outcome.PASS) and not loss.on_gpu
 
 
 class FailsAboveTenVoxels(nn.Module):
