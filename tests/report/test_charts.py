@@ -61,3 +61,10 @@ def test_ranks_say_whether_patients_or_cases_were_ranked():
     ranking = rank(values, higher_is_better=True, resamples=9)
     figure = charts.ranks(ranking, "dice", "patients")
     assert "Mean rank by Dice over 2 patients; critical" in figure.axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("intensities", [range(256), [0, 1], [0, 0, 1, 1], range(101)])
+def test_bins_hold_the_highest_whole_intensity(intensities):
+    volume = np.array(intensities, dtype=np.float32)
+    counts, edges = np.histogram(volume, charts._edges([volume]))
+    assert counts.sum() == volume.size and volume.max() < edges[-1] < volume.max() + edges[1] - edges[0]

@@ -257,7 +257,7 @@ def _edges(volumes: Sequence[np.ndarray]) -> np.ndarray:
     high = max(float(np.percentile(volume, 99.9)) for volume in volumes)
     if all(np.array_equal(volume, np.round(volume)) for volume in volumes):
         width = max(1, round((high - low) / BINS))
-        return np.arange(math.floor(low), high + width, width) - 0.5
+        return np.arange(math.floor(low), high + width + 1, width) - 0.5
     return np.linspace(low, max(high, low + 1e-6), BINS + 1)
 
 
