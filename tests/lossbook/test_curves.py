@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -68,5 +70,6 @@ def test_pictures_are_written(tmp_path):
 
 
 def test_only_region_losses_have_a_plane(tmp_path):
-    paths = draw(toy_shapes()[:1], ["cross_entropy"], tmp_path)
+    shape = replace(toy_shapes()[0], name=r"$\foo$, which is no formula")
+    paths = draw([shape], ["cross_entropy"], tmp_path)
     assert {path.stem for path in paths} == {"shapes", "losses", "curves", "gamma"}

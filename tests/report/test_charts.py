@@ -68,3 +68,9 @@ def test_bins_hold_the_highest_whole_intensity(intensities):
     volume = np.array(intensities, dtype=np.float32)
     counts, edges = np.histogram(volume, charts._edges([volume]))
     assert counts.sum() == volume.size and volume.max() < edges[-1] < volume.max() + edges[1] - edges[0]
+
+
+def test_labels_are_drawn_letter_by_letter():
+    figure = charts.labels({"case": {r"$\foo$": 0.4, "1": 0.6}})
+    figure.canvas.draw()
+    assert figure.axes[0].get_xticklabels()[0].get_text() == r"\$\foo\$"

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spineloss.figures.names import literal
 from spineloss.results.surface import Surface
 
 COLOURS = "viridis"  # even to the eye, and to the colour-blind
@@ -25,7 +26,7 @@ def draw_landscape(surface: Surface, title: str) -> Figure:
         heights = np.ma.masked_invalid(values)
         _relief(figure.add_subplot(2, columns, column, projection="3d"), surface.offsets, heights, name)
         _map(figure, figure.add_subplot(2, columns, columns + column), surface.offsets, heights)
-    figure.suptitle(_wrapped(title, 70))
+    figure.suptitle(literal(fill(title, 70)))
     return figure
 
 
@@ -35,13 +36,8 @@ def _relief(axes: Axes, offsets: list[float], heights: np.ma.MaskedArray, name: 
     for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
         axis.pane.set_visible(False)
     axes.set_box_aspect(None, zoom=1.15)
-    axes.set_title(_wrapped(name, 34), fontsize="medium")
+    axes.set_title(literal(fill(name, 34)), fontsize="medium")
     axes.set(xlabel=r"$\alpha$", ylabel=r"$\beta$")
-
-
-def _wrapped(text: str, width: int) -> str:
-    """A name over several lines; dollars would begin a formula."""
-    return fill(text, width).replace("$", r"\$")
 
 
 def _map(figure: Figure, axes: Axes, offsets: list[float], heights: np.ma.MaskedArray) -> None:

@@ -12,6 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from spineloss.figures.names import literal
 from spineloss.files import write_atomically
 from spineloss.lossbook.curves import against_probability, on_shape, over_plane
 from spineloss.lossbook.shapes import Shape
@@ -75,7 +76,7 @@ def _shapes(shapes: Sequence[Shape]) -> Figure:
             edgecolors="#dddddd",
             lw=0.5,
         )
-        axes.set_title(fill(shape.name, 24), fontsize="medium")
+        axes.set_title(literal(fill(shape.name, 24)), fontsize="medium")
         axes.set(xticks=[], yticks=[], aspect="equal")
         axes.invert_yaxis()
     names = {"found": FOUND, "missed": MISSED, "taken for foreground": ADDED}
@@ -110,9 +111,9 @@ def _losses(shapes: Sequence[Shape], losses: Mapping[str, Loss]) -> Figure:
             axes.text(start, -0.2, f"{value:.3g}", fontsize=6.5, va="bottom")
         axes.set(xlim=(-0.5, starts[-1]), ylim=(height + 0.3, -GAP + 0.3), aspect="equal")
         axes.set_axis_off()
-        axes.text(-1, height / 2, fill(spec, 24), fontsize=8, ha="right", va="center")
+        axes.text(-1, height / 2, literal(fill(spec, 24)), fontsize=8, ha="right", va="center")
     for shape, start in zip(shapes, starts, strict=False):
-        words = fill(shape.name.replace("_", " "), 14)
+        words = literal(fill(shape.name.replace("_", " "), 14))
         panels[0].text(start, -GAP + 0.3, words, fontsize=7.5, va="bottom", weight="bold")
     words = fill(STEPS, int(16 * figure.get_figwidth()))
     figure.text(0.01, 1 - 0.12 / figure.get_figheight(), words, fontsize=8, va="top")
@@ -140,7 +141,7 @@ def _curves(losses: Mapping[str, Loss]) -> Figure:
         # A logarithm's ends would flatten everything between them.
         seen = np.concatenate([values, slopes])
         axes.set_ylim(np.percentile(seen, 4) - 0.2, np.percentile(seen, 96) + 0.2)
-        axes.set_title(fill(spec, 30), fontsize="medium")
+        axes.set_title(literal(fill(spec, 30)), fontsize="medium")
         _tidy(axes)
     figure.supxlabel("probability of the right class", fontsize="medium")
     figure.legend(
@@ -189,7 +190,7 @@ def _plane(shape: Shape, points: Mapping[tuple[float, float], str]) -> Figure:
     surface = axes.contourf(
         weights, weights, over_plane(shape, weights), levels=np.linspace(0, 1, 21), cmap="cividis"
     )
-    figure.colorbar(surface, label=f"1 - T(a, b) of {shape.name}", ticks=np.linspace(0, 1, 6))
+    figure.colorbar(surface, label=f"1 - T(a, b) of {literal(shape.name)}", ticks=np.linspace(0, 1, 6))
     for (a, b), names in points.items():
         axes.plot(a, b, "o", color="white", mec="black", clip_on=False)
         side = 1 if a < end / 2 else -1  # towards the middle, where there is room

@@ -6,6 +6,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spineloss.figures.names import literal
 from spineloss.results.trajectories import Trajectory
 
 LANDMARKS = {"Dice": (0.5, 0.5), "IoU": (1.0, 1.0)}
@@ -22,7 +23,7 @@ def draw_course(trajectories: Mapping[str, Trajectory], title: str) -> Figure:
     for panel, (name, trajectory) in zip(panels, trajectories.items(), strict=True):
         what, rows = trajectory.course
         for key, values in _columns(rows).items():
-            panel.plot(range(1, len(values) + 1), values, label=key, linewidth=1)
+            panel.plot(range(1, len(values) + 1), values, label=literal(key), linewidth=1)
         panel.set(title=name, xlabel="training step")
         if what == "weight":
             panel.set_ylim(-0.02, 1.02)
@@ -58,7 +59,7 @@ def _panels(count: int, title: str) -> tuple[Figure, Sequence[Axes]]:
     panels = figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
     for panel in panels:
         panel.grid(alpha=min(0.3, rcParams["grid.alpha"]))
-    figure.suptitle(title.replace("$", r"\$"), wrap=True)
+    figure.suptitle(literal(title), wrap=True)
     return figure, panels
 
 

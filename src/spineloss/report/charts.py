@@ -14,6 +14,7 @@ from PIL.Image import Image
 
 from spineloss.data.preprocessing import normalise, rescale
 from spineloss.figures.landscape_plot import draw_landscape
+from spineloss.figures.names import literal
 from spineloss.metrics import METRICS
 from spineloss.report.content import Content
 from spineloss.results.convergence import Convergence
@@ -270,7 +271,7 @@ def labels(shares: Mapping[str, Mapping[str, float]]) -> Figure:
         axes.bar(place, np.mean(values), color=COLOURS[0], alpha=0.6)
         jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
         axes.plot(place + jitter, values, "o", ms=3, mew=0, alpha=0.6, color=COLOURS[1])
-    axes.set_xticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), [_short(name) for name in names])
     axes.set(xlabel="Label", ylabel="Of the foreground (%)")
     return figure
 
@@ -292,7 +293,7 @@ def strips(rows: Mapping[str, Sequence[tuple[str, Image]]]) -> Figure:
         line[0].text(-0.1, 0.5, fill(_short(method), 18), ha="right", va="center", transform=line[0].transAxes)
         for axes, (caption, picture) in zip(line, pictures, strict=False):
             axes.imshow(picture, cmap="gray")
-            axes.set_title(caption.replace("$", r"\$"), fontsize=7)
+            axes.set_title(literal(caption), fontsize=7)
     return figure
 
 
@@ -337,10 +338,9 @@ def _note(figure: Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=8, color=INK)
 
 
-def _short(method: str) -> str:
-    """A method's name as a chart has room for it; dollars would begin a formula."""
-    text = method if len(method) <= 36 else f"{method[:35]}…"
-    return text.replace("$", r"\$")
+def _short(name: str) -> str:
+    """A name as a chart has room for it."""
+    return literal(name if len(name) <= 36 else f"{name[:35]}…")
 
 
 def _marked(method: str, left_out: str) -> str:
