@@ -146,8 +146,9 @@ def test_a_study_partly_finished(study, tmp_path):
     failed.write_record(
         {"method": "adaptive", "order": 1, "fold": 1, "status": "failed", "reason": "<b>no</b> memory"}
     )
-    write_report(read_content(study), tmp_path / "report.html")
+    write_report(read_content(study, ["dice", "assd"], margins=[1, 0.5]), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ", = equivalent within ±1 percentage point of Dice and ±0.5 mm of ASSD: paired" in page
     assert "1 of 2 folds" in page and "1 failed, 4 unfinished of 8 runs" in page
     assert "adaptive, fold 1 failed: &lt;b&gt;no&lt;/b&gt; memory" in page
     assert "nan" not in re.sub(r"<(script|style).*?</\1>|base64,[^\"]*", "", page, flags=re.S).lower().replace(

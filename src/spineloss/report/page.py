@@ -34,7 +34,7 @@ from spineloss.results.comparison_table import comparison_tables, convergence_ta
 from spineloss.results.race_course import race_cost
 from spineloss.results.race_table import how_races_decide, race_table, race_words
 from spineloss.results.score_text import score_with_unit
-from spineloss.results.sentences import convergence_words, margin_words
+from spineloss.results.sentences import convergence_words, margins_words
 from spineloss.results.statistics import shared_cases
 from spineloss.results.table import BESIDE, summary_table
 from spineloss.results.text_table import TextTable
@@ -274,7 +274,8 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
     )
     environment.filters |= {"uri": slices.uri, "breakable": _breakable}
     parts = files("spineloss") / "report"
-    comparison = content.results[content.decisive].comparison if content.results else None
+    deciding = [content.results[metric] for metric in content.metrics if content.results]
+    comparison = deciding[0].comparison if deciding else None
     return environment.get_template("page.html").render(
         content=content,
         volumes=volumes,
@@ -283,7 +284,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         comparison=comparison,
         structures=_structures(content),
         groups=[[metric for metric in content.values if (metric in BESIDE) == beside] for beside in (False, True)],
-        margin=comparison and comparison.margin and margin_words(content.decisive, comparison),
+        margins=margins_words(deciding),
         distributions=_distributed(content),
         curve_titles=_curve_titles(content, drawn),
         convergence=content.convergence,
@@ -295,10 +296,8 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         viewer=base64.b64encode((parts / "vendor" / "niivue.umd.js.gz").read_bytes()).decode(),
         viewer_licences=Markup((parts / "vendor" / "README.md").read_text(encoding="utf-8")),
         scene=_json(volumes.scene),
-        comparisons=[_comparison(content.results[metric]) for metric in content.metrics if content.results],
-        how_to_read=how_to_read([content.results[metric] for metric in content.metrics])
-        if content.results
-        else [],
+        comparisons=[_comparison(result) for result in deciding],
+        how_to_read=how_to_read(deciding) if deciding else [],
         colours={"found": slices.FOUND, "added": slices.ADDED, "missed": slices.MISSED},
         race=content.race
         and {

@@ -19,7 +19,7 @@ from spineloss.results.score_text import (
     score_with_unit,
     with_noise,
 )
-from spineloss.results.sentences import answer, caution, margin_words, verdict_words
+from spineloss.results.sentences import answer, caution, margins_words, verdict_words
 from spineloss.results.statistics import Comparison, Contrast
 from spineloss.results.table import EPOCH_TITLES, best_rows
 from spineloss.results.text_table import (
@@ -239,10 +239,9 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
             f"With {fewest} {comparison.unit} the intervals of the mean are a little too short: below {FEW_CASES} "
             "they hold the true mean in 90 to 94 of 100 studies, not in 95."
         )
-    if comparison.margin:
-        margins = " and ±".join(margin_words(result.metric, result.comparison) for result in results)
+    if margins := margins_words(results):
         lines.append(
-            f"p equiv.: two one-sided Wilcoxon tests, corrected likewise; equivalent means within ±{margins}, "
+            f"p equiv.: two one-sided Wilcoxon tests, corrected likewise; equivalent means within {margins}, "
             "and goes before better or worse."
         )
     return [

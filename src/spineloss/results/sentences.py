@@ -99,6 +99,16 @@ def margin_words(metric: str, comparison: Comparison) -> str:
     return f"{margin:g} {points if METRICS[metric].unit == '%' else METRICS[metric].unit}"
 
 
+def margins_words(results: Sequence[Result]) -> str:
+    """Each metric's margin of equivalence; nothing where there is none."""
+    margins = [
+        f"±{margin_words(result.metric, result.comparison)} of {METRICS[result.metric].title}"
+        for result in results
+        if result.comparison.margin
+    ]
+    return _join(margins) if margins else ""
+
+
 def caution(contrast: Contrast) -> str | None:
     """What a verdict of better or worse does not say by itself, if anything."""
     if contrast.verdict not in ("better", "worse"):
