@@ -60,7 +60,7 @@ class Content:
     `missed` has by method and metric the epochs at which a run missed a structure, which its curve leaves out.
     `metrics` decide, in their order; without a second method nothing is compared, and `results` is empty.
     `ranges` are of the learning rates where methods chose theirs, `rates` the same in words; `race` is none where
-    no race was run.
+    no race was run, and `anatomy` where none of the thesis's results stand beside.
     """
 
     name: str
@@ -84,6 +84,7 @@ class Content:
     rates: list[str]
     patients: int
     race: Course | None
+    anatomy: str | None
 
     def summary(self, method: str, metric: str) -> Summary:
         """What the table has of a method: the first of its summaries is the average over its labels."""
@@ -137,6 +138,7 @@ def read_content(
     rows = summarise(records, "last")
     choices = read_choices(folder)
     ranges = rate_ranges(choices)
+    anatomy = study.beside and study.beside.removeprefix("thesis-")
     return Content(
         name=folder.resolve().name,
         folder=folder,
@@ -146,7 +148,7 @@ def read_content(
             *_answer([results[metric] for metric in metrics] if results else [], methods),
             *tested_in_words(folder),
         ],
-        table=_table(methods, rows, results, study),
+        table=_table(methods, rows, results, published(anatomy) if anatomy else {}),
         metrics=list(metrics),
         results=results,
         values={metric: case_values(records, metric, patients=False) for metric in measured(records)},
@@ -171,6 +173,7 @@ def read_content(
         rates=[*rates_in_words(choices), *open_ends_in_words(ranges)],
         patients=len(set().union(*case_values(records, metrics[0]).values())),
         race=read_course(folder),
+        anatomy=anatomy,
     )
 
 
@@ -181,11 +184,13 @@ def _answer(deciding: Sequence[Result], methods: Sequence[str]) -> list[str]:
 
 
 def _table(
-    methods: Sequence[str], rows: Sequence[Summary], results: dict[str, Result], study: Study
+    methods: Sequence[str],
+    rows: Sequence[Summary],
+    results: dict[str, Result],
+    theirs: dict[str, dict[str, str]],
 ) -> list[MethodRow]:
     # The first of a method's summaries is the average over its labels.
     shown = {(row.method, row.metric): row for row in reversed(rows)}
-    theirs = published(study.beside.removeprefix("thesis-")) if study.beside else {}
     return [
         MethodRow(
             method,

@@ -39,6 +39,7 @@ from spineloss.results.statistics import shared_cases
 from spineloss.results.table import BESIDE, summary_table
 from spineloss.results.text_table import TextTable
 from spineloss.seeding import generator
+from spineloss.thesis.published import EPOCHS
 from spineloss.training.validation import widest_slice
 
 # Beside what decides.
@@ -282,6 +283,7 @@ def _html(content: Content, volumes: Volumes, drawn: dict[str, Figure]) -> str:
         metrics=METRICS,
         decisive=METRICS[content.decisive],
         comparison=comparison,
+        published_epochs=content.anatomy and EPOCHS[content.anatomy],
         structures=_structures(content),
         groups=[[metric for metric in content.values if (metric in BESIDE) == beside] for beside in (False, True)],
         margins=margins_words(deciding),

@@ -5,6 +5,8 @@ from importlib.resources import files
 
 from spineloss.metrics import METRICS
 
+EPOCHS = {"cervical": 150, "lumbar": 100}  # of each anatomy's trainings, Table A.6
+
 
 def published(anatomy: str) -> dict[str, dict[str, str]]:
     """Table 8.1: loss -> metric -> mean and standard deviation, in percent or mm.
