@@ -165,15 +165,17 @@ def test_patients_are_those_of_all_methods(study):
 def test_a_study_of_one_method(study, tmp_path):
     keep(study, {"dice": (0, 1)})
     settings = (study / "study.yaml").read_text(encoding="utf-8")
-    settings = settings.replace("thesis-lumbar", "thesis-cervical")
+    settings = settings.replace("thesis-lumbar", "thesis-cervical").replace("repeats: 1", "repeats: 2")
     (study / "study.yaml").write_text(settings, encoding="utf-8")
     once, again = (Run.of(study, "dice", 0, repeat) for repeat in range(2))
     shutil.copytree(once.folder, again.folder)
     again.write_record(once.record() | {"repeat": 1})
+    Run.of(study, "dice", 1, 1).write_record({"status": "failed", "reason": "no memory"})
     write_report(read_content(study), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Only dice is finished" in page and "Wilcoxon" not in page and 'id="extremes"' in page
     assert "trained at [32, 224, 224] for 150 epochs" in page
+    assert "dice, fold 1, repeat 1 failed: no memory" in page and "<td>1, repeat 0</td><td>done</td>" in page
     # The picture is of one network, the number of both.
     assert "%<br>mean of 2 trainings</figcaption>" in page
 
