@@ -103,6 +103,20 @@ def test_who_misses_structures_is_never_bold(study):
     assert "† misses, HD95: 2 case score(s) undefined and left out, 2 of them missed structures" in text
 
 
+@pytest.mark.parametrize("labels", [["1"], ["1", "2"]])
+def test_what_labels_leave_out_is_noted_once(study, labels):
+    cases = {"a": MISSED, "b": MISSED, "c": 2.0}
+    make_run(study, "dice", 0, {1: {case: dict.fromkeys(labels, value) for case, value in cases.items()}})
+    rows = summarise(read_records(study))
+    for shown in (rows, [row for row in rows if row.label != "mean"]):
+        notes = [line for line in table_text(shown).splitlines() if "HD95: " in line]
+        count = 2 * len(labels)
+        assert notes == [
+            f"† dice, HD95: {count} case score(s) undefined and left out, {count} of them missed structures: "
+            "the mean is too good and not compared"
+        ]
+
+
 def test_repeats_are_averaged_within_the_fold(study):
     make_run(study, "dice", 0, {1: {"a": 0.9, "b": 0.7}})
     make_run(study, "dice", 0, {1: {"a": 0.5, "b": 0.3}}, repeat=1)

@@ -203,12 +203,18 @@ def _marked(row: Summary) -> str:
 
 
 def _notes(rows: Sequence[Summary]) -> list[str]:
-    notes = []
+    """What is left out of each method's means: a line for all its labels, which may be many."""
+    left_out: dict[tuple[str, str], list[Summary]] = defaultdict(list)
     for row in rows:
-        if not row.undefined or row.label not in ("all", "mean"):
+        if row.label != "mean":  # it leaves out what its labels do
+            left_out[row.method, row.metric].append(row)
+    notes = []
+    for (method, metric), of_labels in left_out.items():
+        undefined, missed = (sum(getattr(row, what) for row in of_labels) for what in ("undefined", "missed"))
+        if not undefined:
             continue
-        what = f"† {row.method}, {METRICS[row.metric].title}: {row.undefined} case score(s) undefined and left out"
-        if row.missed:
-            what += f", {row.missed} of them missed structures: the mean is too good and not compared"
+        what = f"† {method}, {METRICS[metric].title}: {undefined} case score(s) undefined and left out"
+        if missed:
+            what += f", {missed} of them missed structures: the mean is too good and not compared"
         notes.append(what)
     return notes
