@@ -10,6 +10,7 @@ from spineloss.results.records import read_records
 from spineloss.results.run_folder import EPOCH_COLUMNS, Run, epoch_row
 from spineloss.results.study_folder import write_folds
 from spineloss.results.table import summarise, table_text, write_table
+from spineloss.results.text_table import Cell, TextTable, bullets, lay_out
 
 MISSED = dict.fromkeys(("accuracy", "dice", "f2", "iou", "recall", "surface_dice", "component_dice"), 0.0)
 MISSED |= {"components_matched": 0.0, "components_missed": 9.0, "components_added": 0.0, "ace": 0.9, "brier": 0.9}
@@ -170,6 +171,13 @@ def test_hostile_names_cannot_break_a_table(study):
     assert r"a\|b" in table_text(rows, "markdown")
     assert r"a|b \& c\_d \% \textbackslash{}x" in table_text(rows, "latex")
     assert [len(table.splitlines()) for table in table_text(rows, "text").split("\n\n")] == [4, 4]
+
+
+@pytest.mark.parametrize("name", ["[1mm]", "*"])
+def test_latex_takes_no_name_for_an_argument(name):
+    table = TextTable("", ["Method"], [[Cell("dice")], [Cell(name)]])
+    assert f"dice \\\\\n{{}}{name} \\\\\n" in lay_out(table, "latex")
+    assert f"\\item {{}}{name}\n" in bullets([name], "latex")
 
 
 def test_table_csv_holds_every_choice(study):

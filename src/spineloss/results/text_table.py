@@ -47,7 +47,7 @@ def lay_out(table: TextTable, format: Format) -> str:
 def bullets(lines: Sequence[str], format: Format) -> str:
     """Lines as a list, for any format but `csv`."""
     if format == "latex":
-        items = [rf"\item {escape(line, format)}" for line in lines]
+        items = [rf"\item {_after_command(escape(line, format))}" for line in lines]
         return "\n".join([r"\begin{itemize}", *items, r"\end{itemize}"])
     return "\n".join(f"- {escape(line, format)}" for line in lines)
 
@@ -107,7 +107,7 @@ def _latex(table: TextTable) -> str:
         text = escape(cell.text, "latex")
         return rf"\textbf{{{text}}}" if cell.best else text
 
-    body = [" & ".join(shown(cell) for cell in row) + r" \\" for row in table.lines]
+    body = [_after_command(" & ".join(shown(cell) for cell in row)) + r" \\" for row in table.lines]
     return "\n".join(
         [
             f"% {escape(table.title, 'latex')}",
@@ -121,3 +121,8 @@ def _latex(table: TextTable) -> str:
             *(f"% {escape(note, 'latex')}" for note in table.notes),
         ]
     )
+
+
+def _after_command(text: str) -> str:
+    """A text that the command before it does not take for its star or its optional argument."""
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
