@@ -71,10 +71,12 @@ def remove_leftovers(folder: Path) -> None:
 
     They are those of processes that this machine no longer has, and those of other machines that are a day old.
     """
-    for path in folder.rglob(".*+*+*"):
-        machine, process, _ = path.name[1:].split("+", 2)
+    for path in folder.rglob(".*+*+*+*"):
+        machine, process, thread, _ = path.name[1:].split("+", 3)
+        if not (process.isdecimal() and thread.isdecimal()):
+            continue  # a file of the user's own
         try:
-            ended = machine == platform.node() and process.isdigit() and not is_running(int(process))
+            ended = machine == platform.node() and not is_running(int(process))
             if ended or time.time() - path.stat().st_mtime > DAY:
                 path.unlink()
         except OSError:

@@ -1,6 +1,7 @@
 """What fails is named and fails alone; what is damaged is named, and trained again."""
 
 import json
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -248,11 +249,16 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     import platform
 
     left = tmp_path / "runs" / f".{platform.node()}+{2**22 + 1}+1+run.json"
-    other = tmp_path / ".elsewhere+1+run.json"
+    of_elsewhere = tmp_path / ".elsewhere+1+2+run.json"
+    old = tmp_path / ".elsewhere+1+2+study.yaml"
+    own = [tmp_path / name for name in (".c++-notes", ".a+1+b+c", ".a+b+1+c")]
     left.parent.mkdir()
-    left.touch(), other.touch()
+    for path in (left, of_elsewhere, old, *own):
+        path.touch()
+    for path in (old, *own):
+        os.utime(path, (0, 0))
     remove_leftovers(tmp_path)
-    assert not left.exists() and other.exists()
+    assert not left.exists() and of_elsewhere.exists() and not old.exists() and all(path.exists() for path in own)
 
 
 def test_two_threads_write_one_file(tmp_path):
