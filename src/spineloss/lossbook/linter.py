@@ -79,9 +79,10 @@ def _fresh(loss: nn.Module) -> nn.Module:
 
 
 def example(shape: tuple[int, ...]) -> Input:
-    """Logits from -3 to 3, none 0 and no two as far from it, and a target with both classes in every channel.
+    """Logits from -3 to 3, none 0, and a target with both classes in every channel.
 
-    So no two voxels are equally wrong: a loss that ranks them has a gradient.
+    Up to 300 voxels no two logits are as far from 0, so no two voxels are equally wrong: a loss that ranks them
+    has a gradient.
     """
     random = torch.Generator().manual_seed(0)
     voxels = torch.Size(shape).numel()
