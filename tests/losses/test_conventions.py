@@ -136,6 +136,37 @@ def test_another_packages_loss_sees_background_where_volumes_are_ignored(activat
         assert loss(text, activation=activation)(wrong, volumes, mask=mask).item() == pytest.approx(0, abs=1e-6)
 
 
+@both
+@pytest.mark.parametrize("inside", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("kind", ["labels", "volumes"])
+def test_another_packages_loss_of_ignored_voxels_is_its_own_of_sure_background(activation, inside, kind):
+    """`activation` is ours, and `inside` MONAI's: they may differ where labels say which channel is background."""
+    if kind == "volumes" and inside != activation:
+        pytest.skip("whether volumes have a channel of background is what our activation says")
+    logits, labels = draw()
+    mask = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    has_channel = kind == "labels" or activation == "softmax"
+    sure = torch.full((CLASSES, 1, 1, 1), -100.0, dtype=torch.float64)
+    sure[0] = 100 if has_channel else -100
+    filled = torch.where(mask, one_hot(labels), (sure > 0).double())
+    expected = monai.losses.DiceLoss(**{inside: True})(torch.where(mask, logits, sure), filled)
+    one_hots = "true" if kind == "labels" else "false"
+    text = f"monai.losses.DiceLoss({inside}=true, to_onehot_y={one_hots})"
+    target = labels if kind == "labels" else one_hot(labels)
+    found = loss(text, activation=activation)(logits, target, mask=mask)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    if kind == "labels":
+        ignored = loss(text, activation=activation, ignore=255)(logits, torch.where(mask, labels, 255))
+        assert ignored.item() == found.item()
+
+
+def test_another_packages_loss_of_labels_takes_no_mask_of_each_class():
+    logits, labels = draw()
+    module = loss("monai.losses.DiceLoss(sigmoid=true, to_onehot_y=true)")
+    with pytest.raises(UserError, match="a mask of one channel"):
+        module(logits, labels, mask=torch.ones(SHAPE))
+
+
 @everyone
 def test_an_ignored_label_counts_nowhere(text, activation):
     logits, labels = draw()

@@ -39,9 +39,14 @@ class Foreign(Loss):
             target = target.to(inputs.wide)
         if inputs.counted is not None:
             are_volumes, exclusive = target.ndim == logits.ndim, inputs.convention.activation == "softmax"
+            if not are_volumes and inputs.counted.shape[1] > 1:
+                raise UserError(
+                    f"{self.name} reads labels here, and the mask has a channel for each class: give a mask of "
+                    "one channel, or the target as volumes."
+                )
             sure = logits.new_full((logits.shape[1], *[1] * (logits.ndim - 2)), -SURE)
             background = torch.zeros_like(sure)
-            if exclusive:
+            if exclusive or not are_volumes:  # label 0 is channel 0, whichever way the logits are read
                 sure[0], background[0] = SURE, 1
             logits = torch.where(inputs.counted, logits, sure)
             if are_volumes:
