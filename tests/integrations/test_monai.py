@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss, MaskedLoss
 
 from spineloss import loss
+from spineloss.errors import UserError
 from spineloss.integrations.monai import MonaiLoss
 
 CONFIG = {
@@ -91,9 +92,23 @@ def test_tensors_with_metadata_are_tensors():
     assert value.item() == pytest.approx(module(logits, labels).item())
 
 
-def test_reductions_are_those_of_monais_dice():
-    theirs = DiceLoss(softmax=True, to_onehot_y=True, reduction="none", smooth_nr=0, smooth_dr=1e-5)
-    ours = MonaiLoss("dice", activation="softmax", reduction="none")(*volumes())
-    torch.testing.assert_close(ours, theirs(*volumes()), rtol=1e-5, atol=1e-7)
-    total = MonaiLoss("dice", activation="softmax", reduction="sum")(*volumes())
-    assert total.item() == pytest.approx(ours.sum().item())
+@pytest.mark.parametrize("background", [True, False])
+def test_reductions_are_those_of_monais_dice(background):
+    settings = {"softmax": True, "to_onehot_y": True, "smooth_nr": 0, "smooth_dr": 1e-5}
+    theirs = DiceLoss(**settings, include_background=background, reduction="none")
+    ours = {
+        reduction: MonaiLoss("dice", activation="softmax", background=background, reduction=reduction)(*volumes())
+        for reduction in ("none", "sum", "mean")
+    }
+    torch.testing.assert_close(ours["none"], theirs(*volumes()), rtol=1e-5, atol=1e-7)
+    assert ours["sum"].item() == pytest.approx(ours["none"].sum().item())
+    assert ours["mean"].item() == pytest.approx(ours["none"].mean().item())
+
+
+def test_values_of_terms_that_differ_in_the_background_are_refused():
+    settings = {"activation": "softmax", "background": False}
+    kept = MonaiLoss("cross_entropy", reduction="none", **settings)(*volumes())
+    assert kept.mean().item() == pytest.approx(loss("cross_entropy", activation="softmax")(*volumes()).item())
+    for text in ("dice + cross_entropy", "0.5*dice + dice_cross_entropy"):
+        with pytest.raises(UserError, match="take a MonaiLoss of each"):
+            MonaiLoss(text, reduction="none", **settings)

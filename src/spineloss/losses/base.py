@@ -114,6 +114,11 @@ class Loss(nn.Module, Convention):
         """What the probabilities that it trains are: of a mask, or (1 - map) / 2 of a signed distance map."""
         return "mask"
 
+    @property
+    def keeps_background(self) -> bool:
+        """Whether channel 0 counts even where `background` is False."""
+        return False
+
     @abstractmethod
     def values(self, inputs: Inputs) -> torch.Tensor:
         """The loss of each sample and class, (N, C), or (1, C) over the batch."""
@@ -224,8 +229,8 @@ class Loss(nn.Module, Convention):
         """What each sample and class adds to the loss; arguments are those of a call.
 
         Returns:
-            (N, C); its mean is the loss where classes have the same weight and no voxel is ignored. A background
-            that is left out of a term adds nothing.
+            (N, C); its mean is the loss where all classes count, with the same weight, and no voxel is ignored. A
+            background that is left out of a term adds nothing.
 
         Raises:
             UserError: as a call; or the loss counts over the batch, or is another package's.

@@ -31,6 +31,10 @@ class VoxelLoss(Loss):
     def needs(self) -> frozenset[MapName]:
         return frozenset({"components"} if self.over in PARTS else ())
 
+    @property
+    def keeps_background(self) -> bool:
+        return self.over not in PARTS
+
     @abstractmethod
     def sums(self, inputs: Inputs) -> torch.Tensor:
         """Over the voxels of each sample and class, (N, C); of exclusive classes a voxel adds to its own."""
