@@ -100,7 +100,8 @@ def _resized(volume: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     for axis, size in enumerate(shape, start=volume.ndim - len(shape)):
         old = volume.shape[axis]
         if old != size:
-            nearest = ((torch.arange(size, device=volume.device) + 0.5) * (old / size)).long()
+            # In whole numbers: PyTorch's default type may count to no more than 256.
+            nearest = (2 * torch.arange(size, device=volume.device) + 1) * old // (2 * size)
             volume = volume.index_select(axis, nearest)
     return volume
 
