@@ -303,6 +303,13 @@ def test_a_level_has_its_spacing_whether_the_finest_is_whole_or_not():
     assert module(logits, full, spacing=(2, 3)) == module(logits, full, spacing=(2.0, 3.0))
 
 
+def test_a_mask_of_the_finest_level_may_hold_one_number_along_an_axis():
+    logits, labels = draw()
+    mask = torch.arange(SHAPE[2]).view(1, 1, -1, 1, 1).expand(2, -1, -1, -1, -1) > 1
+    given, module = [logits, logits[..., ::2, ::2, ::2]], loss("dice", activation="softmax")
+    assert module(given, labels, mask=mask) == module(given, labels, mask=mask.expand_as(labels))
+
+
 def test_levels_weigh_as_in_monai():
     theirs = monai.losses.DeepSupervisionLoss(monai.losses.DiceLoss()).get_weights(levels=7)
     assert level_weights("monai", 7) == theirs
@@ -452,6 +459,8 @@ LOGITS = torch.zeros(2, 3, 4, 4)
         ([], [], {}, {}, "empty list"),
         ([LOGITS, LOGITS], [LOGITS], {}, {}, "target has 1 levels"),
         ([LOGITS, LOGITS], LOGITS, {}, {"levels": [1.0]}, "levels has 1 weights"),
+        ([LOGITS, LOGITS[..., ::2]], LOGITS[..., 1:], {}, {}, r"target must have the voxels .*; it has \(4, 3\)"),
+        ([LOGITS, LOGITS[..., ::2]], LOGITS, {"mask": LOGITS[..., 1:]}, {}, "mask must have the voxels"),
         (LOGITS, LOGITS, {"spacing": (1.0, 0.0)}, {}, "spacing"),
         (LOGITS, LOGITS, {"spacing": (1.0, 1.0, 1.0)}, {}, "spacing"),
     ],

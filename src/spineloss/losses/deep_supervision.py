@@ -76,7 +76,8 @@ def levels_of(
     A single target or mask is resized to the nearest voxel, and the spacing with it. Maps are those of the finest.
 
     Raises:
-        UserError: there are no levels, or not as many targets or masks as levels.
+        UserError: there are no levels, or not as many targets or masks as levels, or a single one has other voxels
+            than the finest logits.
     """
     if not logits:
         raise UserError("logits is an empty list; it must have one tensor per level.")
@@ -84,11 +85,26 @@ def levels_of(
         if isinstance(given, list | tuple) and len(given) != len(logits):
             raise UserError(f"{name} has {len(given)} levels, and logits has {len(logits)}.")
     whole = logits[0].shape[2:]
+    for name, given in (("target", target), ("mask", mask)):
+        if isinstance(given, torch.Tensor):
+            _check_finest(name, given.shape[-len(whole) :], whole)
     for number, seen in enumerate(logits):
         shape = seen.shape[2:]
         counted = None if mask is None else _of_level(mask, number, shape)
         truth, steps = _of_level(target, number, shape), _spacing(spacing, whole, shape)
         yield SupervisedLevel(seen, truth, counted, steps, None if number else target_maps)
+
+
+def _check_finest(name: str, grid: torch.Size, whole: torch.Size) -> None:
+    """Refuse what resizing would make fit, such as axes that are swapped; a mask may hold 1 along an axis."""
+    fits = len(grid) == len(whole) and all(
+        size == full or (size == 1 and name == "mask") for size, full in zip(grid, whole, strict=True)
+    )
+    if not fits:
+        raise UserError(
+            f"{name} must have the voxels of the finest logits, {tuple(whole)}, or be one tensor per level; it "
+            f"has {tuple(grid)}."
+        )
 
 
 def _of_level(given: torch.Tensor | Volumes, number: int, shape: torch.Size) -> torch.Tensor:
