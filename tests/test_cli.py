@@ -130,6 +130,12 @@ def test_bad_input_ends_in_one_sentence(spineloss, command, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("trainer", [["-tr", "nnUNetTrainer_250epochs"], ["-tr=nnUNetTrainer"], ["-t", "x"]])
+def test_nnunets_own_option_for_a_trainer_is_refused(spineloss, trainer):
+    done = spineloss("nnunet", "train", 4, "3d_fullres", 0, "--loss", "dice", "-p", "nnUNetPlans", *trainer)
+    assert done.returncode == 1 and done.stderr.endswith("name nnU-Net's trainer by --trainer.\n")
+
+
 def test_problems_in_the_data_end_in_a_non_zero_exit(spineloss, small_data):
     (small_data / "masks" / "case-1.mha").unlink()
     done = spineloss("data", "check", small_data)

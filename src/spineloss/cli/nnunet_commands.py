@@ -1,10 +1,14 @@
 """`spineloss nnunet`: nnU-Net's own training with any loss."""
 
+import re
 from typing import Annotated
 
 import typer
 
 from spineloss.cli.terminal import say
+from spineloss.errors import UserError
+
+NAMES_A_TRAINER = re.compile(r"-tr?(=|$)")  # nnU-Net takes what it can complete
 
 app = typer.Typer(no_args_is_help=True, help="Train nnU-Net with any loss; everything else is nnU-Net's own.")
 
@@ -39,6 +43,8 @@ def train(
 
     Example: [bold]spineloss nnunet train 4 3d_fullres 0 --loss "tversky + cross_entropy" --npz[/bold]
     """
+    if any(NAMES_A_TRAINER.match(argument) for argument in context.args):
+        raise UserError("-tr names the loss here, and is set from --loss: name nnU-Net's trainer by --trainer.")
     from spineloss.integrations import nnunet
     from spineloss.integrations.trainer_name import TrainerName
 
