@@ -78,7 +78,8 @@ class AnyLoss:
             epoch = self.num_iterations_per_epoch
             loss = WeightedLoss(loss, self.trainer_name.weighting, epoch=epoch, run=epoch * self.num_epochs)
         # nnU-Net's Dice loss is -Dice, ours 1 - Dice.
-        return TrainerLoss(loss, list(plans.spacing), constant=1.0 if is_preset else 0.0)
+        built = TrainerLoss(loss, list(plans.spacing), constant=1.0 if is_preset else 0.0)
+        return built.to(self.device)  # a learned loss has weights, and nnU-Net moves none of a loss
 
     def _preset(self, convention: dict[str, Any]) -> Loss:
         """nnU-Net's own loss, number for number but for its constant."""
