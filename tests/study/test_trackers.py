@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import count
 
 import numpy as np
 import pytest
@@ -163,6 +164,24 @@ def test_tensorboard_has_every_run(tmp_path):
             assert [picture.step for picture in log.Images("tree/0")] == [2]
             for surface in ("surface/prediction", "surface/truth"):
                 assert any(tag.startswith(surface) for tag in log.Tags()["tensors"])
+
+
+@pytest.mark.parametrize(("begins", "shown"), [(1, [(1, 0.2), (2, 0.2)]), (2, [(1, 0.5), (2, 0.2)])])
+def test_tensorboard_shows_a_run_that_is_trained_again_once(tmp_path, monkeypatch, begins, shown):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    clock = count(1_000_000_000)
+    monkeypatch.setattr("time.time", lambda: next(clock))  # files are read in the order of their seconds
+    Run.of(tmp_path, "dice", 0).write_record({"status": "running", "loss": "dice", "fold": 0})
+    stopped = [Event("dice", 0, 3, epoch(number)) for number in (1, 2)]
+    again = [Event("dice", 0, 3, epoch(number, loss=0.2)) for number in range(begins, 3)]
+    for part in (stopped, again):
+        list(follow(iter(part), open_trackers(["tensorboard"], tmp_path), pytest.fail))
+    log = EventAccumulator(str(tmp_path / "tensorboard" / "dice" / "fold-0"))
+    log.Reload()
+    found = [(scalar.step, scalar.value) for scalar in log.Scalars("training/train_loss")]
+    assert found == [(step, pytest.approx(value)) for step, value in shown]
 
 
 def test_weights_and_biases_works_offline_without_an_account(tmp_path, monkeypatch):

@@ -171,7 +171,9 @@ class TensorBoard(_RunByRun):
     def _begin(self, event: Event, run: Run) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(self.study / "tensorboard" / run.folder.relative_to(self.study / "runs"))
+        folder = self.study / "tensorboard" / run.folder.relative_to(self.study / "runs")
+        # What an earlier training of the run wrote from this epoch on is no longer shown.
+        return SummaryWriter(folder, purge_step=None if event.epoch is None else event.epoch.epoch)
 
     def _take(self, event: Event, run: Run, into: Any) -> None:
         if event.epoch is None:
