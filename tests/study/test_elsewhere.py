@@ -9,6 +9,7 @@ from data.test_cases import save
 from ellipsoids import ellipsoids
 from spineloss.data.cache import Cache
 from spineloss.errors import UserError
+from spineloss.learned.meta_loss import MetaLoss
 from spineloss.results.comparison import compare_study
 from spineloss.results.records import read_records
 from spineloss.results.run_folder import Run
@@ -91,8 +92,8 @@ def test_a_test_of_other_labels_is_another_test(place):
 
 def train(folder, data, **settings):
     """One network of one epoch for each of two folds."""
-    settings |= {"data": data, "grid": [16, 16, 32], "width": 2, "epochs": 1, "folds": 2, "methods": ["dice"]}
-    list(run_study(check(settings, "a test"), folder, quiet))
+    fixed = {"data": data, "grid": [16, 16, 32], "width": 2, "epochs": 1, "folds": 2, "methods": ["dice"]}
+    list(run_study(check(fixed | settings, "a test"), folder, quiet))
     return folder
 
 
@@ -106,6 +107,16 @@ def write_raw(folder, numbers, description=None):
     if description is not None:
         (folder / "dataset.json").write_text(json.dumps(description))
     return folder
+
+
+def test_a_test_keeps_the_files_that_losses_were_learned_into(tmp_path):
+    MetaLoss().write(tmp_path / "meta.safetensors")
+    own = write_raw(tmp_path / "own", (1, 2))
+    study = train(tmp_path / "study", own, labels=[1], methods=[f'meta("{tmp_path}/meta.safetensors")'])
+    score_elsewhere(study, own, tmp_path / "test", quiet, [2])
+    kept = [list((folder / "losses").iterdir()) for folder in (study, tmp_path / "test")]
+    assert [file.name for file in kept[0]] == [file.name for file in kept[1]]
+    assert load(tmp_path / "test" / "study.yaml").methods == load(study / "study.yaml").methods
 
 
 def test_structures_are_scored_against_the_labels_in_the_order_that_these_are_named_in(tmp_path):

@@ -15,6 +15,7 @@ from spineloss.files import read_json, write_json, write_text
 from spineloss.results.run_folder import Run
 from spineloss.results.study_folder import finished_runs, study_file, write_folds
 from spineloss.results.table import write_table
+from spineloss.study.learned_files import keep_learned
 from spineloss.study.prediction import Predictor
 from spineloss.study.preparation import prepare_study
 from spineloss.study.settings import Study, load
@@ -130,7 +131,8 @@ def _begin(study: Study, folder: Path, output: Path, data: Dataset, labelling: L
             "folds": [list(data.samples)] * study.folds,
         },
     )
-    write_text(output / "study.yaml", yaml_text(study.plain() | {"data": str(study.data.resolve())}))
+    kept = keep_learned(study, output)
+    write_text(output / "study.yaml", yaml_text(kept.plain() | {"data": str(study.data.resolve())}))
 
 
 def _test(trained: Run, record: dict[str, Any], run: Run, data: Dataset, study: Study) -> None:
