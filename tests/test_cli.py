@@ -92,6 +92,16 @@ def test_from_volumes_to_masks(spineloss, small_data, tmp_path):
     assert done.returncode == 0 and (tmp_path / "masks" / "case-0.mha").exists()
 
 
+def test_a_race_in_which_a_run_failed_has_its_result(spineloss, small_data, tmp_path):
+    study = tmp_path / "study.yaml"
+    settings = {"data": "volumes", "grid": [16, 16, 32], "width": 2, "folds": 2, "epochs": 1}
+    settings |= {"learning_rate": 0.01, "methods": ["dice", "iou", "study.foreign_losses.Raises"]}
+    study.write_text(yaml.safe_dump(settings))
+    done = spineloss("study", "race", study, "-o", tmp_path / "race")
+    assert done.returncode == 1 and "1 run(s) failed" in done.stdout
+    assert "of 3 methods were dropped." in done.stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -62,7 +62,8 @@ def run(
 
     source, output = _places(source, output)
     study = settings.load(source, _overrides(data, method))
-    _train(run_study(study, output, say, engine=Engine(engine, workers, address, cpus, gpus)), output, track)
+    chosen = Engine(engine, workers, address, cpus, gpus)
+    _end(_train(run_study(study, output, say, engine=chosen), output, track))
 
 
 @app.command()
@@ -94,8 +95,9 @@ def race(
     source, output = _places(source, output)
     study = load_race(source, _overrides(data, method))
     chosen = Engine(engine, workers, address, cpus, gpus)
-    _train(race_study(study, output, say, engine=chosen, rules=Rules(margin=margin / 100)), output, track)
+    failed = _train(race_study(study, output, say, engine=chosen, rules=Rules(margin=margin / 100)), output, track)
     print(f"\n{race_text(output)}")
+    _end(failed)
 
 
 def _places(source: str, output: Path | None) -> tuple[str, Path]:
@@ -110,8 +112,8 @@ def _overrides(data: Path | None, method: list[str] | None) -> dict[str, Any]:
     return ({"data": data} if data else {}) | ({"methods": method} if method else {})
 
 
-def _train(events: Any, output: Path, track: list[str] | None) -> None:
-    """Follow a training to its end, and print the table."""
+def _train(events: Any, output: Path, track: list[str] | None) -> int:
+    """Follow a training to its end, print the table, and count the failed runs."""
     from spineloss.study.trackers import follow, open_trackers
 
     trackers = open_trackers(track or [], output)
@@ -121,6 +123,11 @@ def _train(events: Any, output: Path, track: list[str] | None) -> None:
         say("Stopped; the same command goes on from here.")
         raise typer.Exit(stop.code) from None
     print_table(output, "last", "text")
+    return failed
+
+
+def _end(failed: int) -> None:
+    """End with an error where a run failed."""
     if failed:
         say(f"{failed} run(s) failed; the others are complete.")
         raise typer.Exit(FAILED)
