@@ -119,3 +119,11 @@ def test_too_few_cases_are_refused(small_data):
         path.unlink()
     with pytest.raises(UserError, match="1 readable case"):
         look(small_data)
+
+
+def test_cases_of_one_patient_are_refused(small_data):
+    for path in [*small_data.rglob("case-[0-5].mha")]:
+        number = int(path.stem[-1])
+        path.rename(path.with_name(f"7_t{number + 1}.mha")) if number < 2 else path.unlink()
+    with pytest.raises(UserError, match="one patient: a study needs two patients or more"):
+        look(small_data)

@@ -36,7 +36,7 @@ def write_new_study(source: Path, path: Path) -> None:
     """Look at the volumes of a folder or manifest, and write a study file that fits them, its schema beside it.
 
     Raises:
-        UserError: the folder has no known layout or fewer than two cases, or `path` exists already.
+        UserError: the folder has no known layout or fewer than two cases or patients, or `path` exists already.
     """
     if path.exists():
         raise UserError(f"{path} exists already: remove it, or choose another name with --output.")

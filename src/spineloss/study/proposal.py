@@ -40,14 +40,17 @@ def look(source: Path) -> Fingerprint:
     """The fingerprint of a folder of volumes or a manifest; files that were read before are not read again.
 
     Raises:
-        UserError: the folder has no known layout, or fewer than two readable cases.
+        UserError: the folder has no known layout, or fewer than two readable cases or patients.
     """
     layout = find_cases(source)
     report = Cache().report(layout)
     if len(report.rows) < 2:
         raise UserError(f"{source} holds {len(report.rows)} readable cases: a study needs two or more.")
     declared = {case.id: case.group for case in layout.cases if case.group}
-    return fingerprint(layout, report, group_cases([row.case for row in report.rows], declared))
+    groups = group_cases([row.case for row in report.rows], declared)
+    if len(set(groups.values())) < 2:
+        raise UserError(f"All cases of {source} are of one patient: a study needs two patients or more.")
+    return fingerprint(layout, report, groups)
 
 
 def propose(found: Fingerprint) -> list[Proposed]:
