@@ -1,5 +1,6 @@
 """What is proposed for data of known shapes, by the rules that the documentation gives."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -112,6 +113,19 @@ def test_the_command_prints_fingerprint_and_proposal(small_data):
     assert done.exit_code == 0, done.output
     for part in ("6 cases of 6 patients", "spacing z, mm", "all that occur", "native"):
         assert part in done.output
+
+
+def test_names_are_printed_as_they_are_written(small_data):
+    for old, new in (("images", "imagesTr"), ("masks", "labelsTr")):
+        (small_data / old).rename(small_data / new)
+    labels = {"background": 0, "disc [/l5]": [1, 2], "kidney [left] :100:": 2}
+    described = {"labels": labels, "channel_names": {"0": "T1 [red]"}, "file_ending": ".mha"}
+    (small_data / "dataset.json").write_text(json.dumps(described | {"regions_class_order": [1, 2]}))
+    for command in ("plan", "check"):
+        done = CliRunner().invoke(app, ["data", command, str(small_data)])
+        assert done.exit_code == 0, done.output
+        for name in list(labels)[1:]:
+            assert name in done.output
 
 
 def test_too_few_cases_are_refused(small_data):

@@ -108,7 +108,8 @@ def plan(
     for title in ("key", "proposed", "why"):
         table.add_column(title, overflow="fold")
     for each in propose(found):
-        table.add_row(each.key, Text(str(each.value)), each.reason)
+        # As text: a name of dataset.json may be "disc [/l5]".
+        table.add_row(each.key, Text(str(each.value)), Text(each.reason))
     show(table)
 
 
@@ -137,7 +138,7 @@ def _label_table(found: "Fingerprint") -> Table:
     for title in ("cases", "median share"):
         table.add_column(title, justify="right")
     for each in found.labels:
-        table.add_row(f"{each.label} {each.name}", str(each.cases), f"{100 * each.share:.3f} %")
+        table.add_row(Text(f"{each.label} {each.name}"), str(each.cases), f"{100 * each.share:.3f} %")
     return table
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, emoji=False, soft_wrap=True)  # a file may be named a:100:b.nii.gz
 FAILED = 1
 
 
@@ -15,7 +15,7 @@ def say(line: str) -> None:
 
 def show(table: Table) -> None:
     """Print a table at least 120 wide: a number cut off by a narrow terminal is worse than a wrapped line."""
-    Console(highlight=False, width=max(console.width, 120)).print(table)
+    Console(highlight=False, emoji=False, width=max(console.width, 120)).print(table)
 
 
 def names(text: str) -> list[str]:
