@@ -151,6 +151,15 @@ def test_files_are_one_case_by_number_by_name_or_by_place(tmp_path):
     assert found(files(tmp_path, "case_2", "case_1"), ("1", "2")) == {"case_2": ["case_2", "case_1"]}
 
 
+@pytest.mark.parametrize("make", [in_one_nifti, components])
+def test_as_many_files_of_all_channels_as_there_are_channels_are_cases(tmp_path, make):
+    images = sorted((make(tmp_path) / ("imagesTr" if make is in_one_nifti else "images")).iterdir())
+    cases = unsegmented_cases(images, ("T1", "T2"))
+    assert [case.images for case in cases] == [(image,) for image in images]
+    images[0].write_bytes(b"damaged")  # it fails alone
+    assert len(unsegmented_cases(images, ("T1", "T2"))) == 2
+
+
 def test_a_wrong_order_is_told_where_names_show_it(tmp_path):
     with pytest.raises(UserError, match="a_T2_0000.mha is the file of T1 by its number and of T2 by its name"):
         found(files(tmp_path, "a_T2_0000", "a_T1_0001"))

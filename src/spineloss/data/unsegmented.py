@@ -15,7 +15,8 @@ def unsegmented_cases(paths: Sequence[Path], channels: Sequence[str]) -> list[Ca
 
     With one channel each file is a case. With several, files are one case whose names differ in nnU-Net's number
     (`a_0000`, `a_0001`) or in the channel's name (`a_T1`, `a_T2`) alone; as many files as channels, without
-    either, are one case in the order given; any other file is a case of its own, which holds all channels.
+    either and of one channel each, are one case in the order given; any other file is a case of its own, which
+    holds all channels.
 
     Args:
         paths: files, DICOM series' folders, or folders of them.
@@ -38,11 +39,20 @@ def unsegmented_cases(paths: Sequence[Path], channels: Sequence[str]) -> list[Ca
         if number in of_case:
             raise UserError(f"{file} and {of_case[number]} are both the {channels[number]} of {case}: keep one.")
         of_case[number] = file
-    together = [tuple(others)] if len(others) == len(channels) and not parts else [(file,) for file in others]
+    are_channels = len(others) == len(channels) and not parts and all(map(_may_be_a_channel, others))
+    together = [tuple(others)] if are_channels else [(file,) for file in others]
     alone = [Case(volumes.stem_of(images[0]), images, ()) for images in together]
     return alone + [
         Case(case, tuple(images[number] for number in sorted(images)), ()) for (_, case), images in parts.items()
     ]
+
+
+def _may_be_a_channel(file: Path) -> bool:
+    """Whether a file does not hold several; what is wrong with its header is told when the case is read."""
+    try:
+        return volumes.count_channels(file) == 1
+    except UserError:
+        return True
 
 
 def _place(file: Path, channels: Sequence[str]) -> tuple[str, int | None]:
