@@ -1,5 +1,7 @@
 """The landscape of a finished run."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -59,5 +61,10 @@ def test_alone_it_is_the_runs_own_loss_and_the_same_again(study):
 def test_what_is_no_finished_run_is_told(study, tmp_path):
     with pytest.raises(UserError, match="is no run"):
         list(write_landscape(study, [], points=3, span=1.0, progress=lambda line: None))
+    run = Run.of(study, "dice", 0)
+    tried = shutil.copytree(run.folder, run.candidate(0.001).folder)
+    with pytest.raises(UserError, match=r"rate-0.001 is no run of a study: name a folder such as"):
+        draw(Run(tried))
+    shutil.rmtree(tried)
     with pytest.raises(UserError, match="4 points"):
         draw(Run.of(study, "dice", 0), points=4)

@@ -46,8 +46,9 @@ def write_landscape(
     Raises:
         UserError: no finished run is there, its data is gone, or an argument is out of range.
     """
-    if not os.path.exists(source / "run.json"):  # Path.exists raises for a name that is too long
-        raise UserError(f"{source} is no run: name a folder such as study/runs/dice/fold-0.")
+    # Path.exists raises for a name that is too long; what tries a learning rate lies one folder deeper than a run.
+    if not os.path.exists(source / "run.json") or source.resolve().parent.parent.name != "runs":
+        raise UserError(f"{source} is no run of a study: name a folder such as study/runs/dice/fold-0.")
     (run,) = find_runs(source)
     record = run.record()
     folder = source.resolve().parents[2]
