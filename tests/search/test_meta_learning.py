@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -113,4 +114,14 @@ def test_the_command_prints_the_dice_and_the_losss_text(small_data, tmp_path):
     arguments = ["--minutes", "0.001", "--grid", "16,16,32", "--width", "1", "--batch", "1", "--epochs", "1"]
     done = CliRunner().invoke(app, ["meta", str(small_data), "-o", str(tmp_path / "out"), *arguments])
     assert done.exit_code == 0 and "network 0: validation Dice" in done.stdout
-    assert f"meta({tmp_path / 'out' / 'meta.safetensors'})" in done.stdout
+    assert f'meta("{tmp_path / "out" / "meta.safetensors"}")' in done.stdout
+
+
+@pytest.mark.parametrize("folder", [".", "my folder"])
+def test_the_losss_text_can_be_read_whatever_the_folder(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("spineloss.search.meta_learning.learn", lambda *given, **settings: [])
+    MetaLoss().write(Path(folder) / "meta.safetensors")
+    done = CliRunner().invoke(app, ["meta", "volumes", "-o", folder])
+    (text,) = [line.removeprefix("The loss is ") for line in done.stdout.splitlines() if "The loss is" in line]
+    assert parse(text).file == Path(folder) / "meta.safetensors"

@@ -60,7 +60,8 @@ def meta(
     except Stopped as stop:
         say("Stopped; the same command goes on from here.")
         raise typer.Exit(stop.code) from None
-    say(f"The loss is meta({output / 'meta.safetensors'})")
+    # In quotes a text takes any name, with spaces or without a slash.
+    say(f'The loss is meta("{output / "meta.safetensors"}")')
 
 
 @app.command()
