@@ -154,7 +154,8 @@ def _generation_line(generation: Any) -> str:
 def _print_winner(winner: Any, folder: Path) -> None:
     for place, finalist in enumerate(winner.finalists, 1):
         scores = ", ".join(f"{100 * score:.2f}" for score in finalist.repeats)
-        say(f"finalist {place}: {100 * finalist.mean:.2f} ({scores}), in the search {finalist.scored.fitness:.4f}")
+        searched = 100 * finalist.scored.fitness
+        say(f"finalist {place}: {100 * finalist.mean:.2f} ({scores}), in the search {searched:.2f}")
     say(f"\nThe winner:  {winner.loss.text}")
     say(f"in a study:  {winner.loss}")
     say(f"in LaTeX:    {winner.loss.latex}")
