@@ -17,7 +17,7 @@ from spineloss.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, help="Run a cross-validated study of losses and read its results.")
 
-# What trains is asked alike by `run` and `race`.
+# What several commands ask alike.
 Source = Annotated[
     str,
     typer.Argument(metavar="STUDY_FILE", help="A study file, a preset's name, or a study folder to go on with."),
@@ -166,7 +166,7 @@ def _validation_line(place: str, event: Any) -> str:
 @app.command()
 def plan(
     source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    data: Data = None,
 ) -> None:
     """Train two epochs of each method; estimate how long the study takes here, and how many epochs it needs.
 
@@ -192,7 +192,7 @@ def plan(
 def submit(
     source: Annotated[str, typer.Argument(metavar="STUDY_FILE", help="A study file, or a preset's name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The study's folder, seen by all machines.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of volumes, instead of the file's.")] = None,
+    data: Data = None,
     race: Annotated[bool, typer.Option("--race", help="Race the methods, as `study race` does.")] = False,
     margin: Points = 1.0,
     workers: Annotated[int, typer.Option(min=1, help="Jobs of the array.")] = 4,
