@@ -228,7 +228,7 @@ class _Search:
         weights = sum(each.numel() for each in module.parameters())
         return Learned(
             f"a network of {weights} weights, its step judged by {self.settings.objective}",
-            f"meta({self.folder.name}/meta.safetensors)",
+            f'meta("{self.folder.resolve().name}/meta.safetensors")',
             "",
             module,
             sum(SCORED + (each.number > 0) for each in self.rounds),
