@@ -49,6 +49,44 @@ def test_of_one_training_it_is_the_paired_t_test():
     assert math.isnan(found.trainings) and found.freedom == pytest.approx(13)
 
 
+def leave_one_out(repeats):
+    """Eight folds of one case each, whose trainings are nearly alike."""
+    cases = np.random.default_rng(8).normal(0.02, 0.05, size=8)
+    noise = 1e-4 * np.random.default_rng(9).normal(size=(8, repeats))
+    differences = cases[:, None] + noise
+    trainings = [named([value], fold) for fold, row in enumerate(differences) for value in row]
+    return differences.mean(axis=1), split_variance(trainings)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_one_case_in_each_fold_is_the_paired_t_test(repeats):
+    means, found = leave_one_out(repeats)
+    assert found.error == pytest.approx(means.std(ddof=1) / math.sqrt(8), rel=1e-4)
+    assert found.freedom == pytest.approx(7, rel=1e-3)
+    assert found.p_false == pytest.approx(stats.ttest_1samp(means, 0).pvalue / 2, rel=1e-3)
+    # One training of each case cannot tell its luck from the case.
+    assert math.isnan(found.trainings) if repeats == 1 else 0 < found.trainings < 1e-3
+
+
+def test_folds_of_one_case_beside_larger_ones():
+    random = np.random.default_rng(6)
+    found = []
+    for _ in range(200):
+        trainings = []
+        for fold, size in enumerate([1, 1, 1, 1, 4, 4]):
+            cases = 2 * random.normal(size=size)
+            repeats = 2 + fold % 2
+            trainings += [
+                named(cases + random.normal() + 0.5 * random.normal(size=size), fold) for _ in range(repeats)
+            ]
+        found.append(split_variance(trainings))
+    assert np.mean([each.trainings**2 for each in found]) == pytest.approx(1, rel=0.2)
+    assert np.mean([each.cases**2 for each in found]) == pytest.approx(4.25, rel=0.1)
+    assert np.mean([each.error**2 for each in found]) == pytest.approx(
+        np.var([each.mean for each in found]), rel=0.3
+    )
+
+
 def test_simulated_components_are_found():
     random = np.random.default_rng(5)
     found = []

@@ -15,8 +15,9 @@ class Spread:
     """A mean difference between two methods, and where its uncertainty comes from.
 
     `cases` and `trainings` are standard deviations: of a case's difference from the mean difference, and of what
-    all cases of a training share (NaN where there is one training alone). `error` is the standard error of
-    `mean` with both, of `freedom` degrees. `p_false` is the probability that the true mean has the other sign.
+    all cases of a training share (NaN where nothing tells it: one training alone, or one case in each). `error` is
+    the standard error of `mean` with both, of `freedom` degrees. `p_false` is the probability that the true mean
+    has the other sign.
     """
 
     mean: float
@@ -121,7 +122,11 @@ class _Parts:
 
 
 def _from_repeats(tables: Sequence[np.ndarray]) -> _Parts:
-    """Cases and repeats crossed within each block: two-way tables with one value per cell."""
+    """Cases and repeats crossed within each block: two-way tables with one value per cell.
+
+    A case that is alone in its block, as when one case is left out, has only others of its kind to differ from,
+    and differs from them by the luck of its trainings, too.
+    """
     rest_freedom = sum((n - 1) * (r - 1) for n, r in (table.shape for table in tables))
     trainings_freedom = sum(table.shape[1] - 1 for table in tables)
     cases_freedom = sum(len(table) - 1 for table in tables)
@@ -137,8 +142,18 @@ def _from_repeats(tables: Sequence[np.ndarray]) -> _Parts:
         of_cases += table.shape[1] * float(((by_case - mean) ** 2).sum())
     rest = of_rest / rest_freedom if rest_freedom else 0.0
     trainings = (of_trainings - trainings_freedom * rest) / sum(n * (r - 1) for n, r in (t.shape for t in tables))
-    cases = (of_cases - cases_freedom * rest) / max(sum(r * (n - 1) for n, r in (t.shape for t in tables)), 1)
-    return _Parts(max(trainings, 0.0), trainings_freedom, max(cases, 0.0), max(cases_freedom, 1), rest)
+    trainings = max(trainings, 0.0)
+    of_cases -= cases_freedom * rest
+    per_case = float(sum(r * (n - 1) for n, r in (table.shape for table in tables)))
+    alone = [table for table in tables if len(table) == 1]
+    if len(alone) > 1:
+        repeats, freedom = float(stats.hmean([table.size for table in alone])), len(alone) - 1
+        of_cases += freedom * (
+            repeats * float(np.var([table.mean() for table in alone], ddof=1)) - trainings - rest
+        )
+        per_case += repeats * freedom
+        cases_freedom += freedom
+    return _Parts(trainings, trainings_freedom, max(of_cases / per_case, 0.0), cases_freedom, rest)
 
 
 def _from_folds(tables: Sequence[np.ndarray], count: int) -> _Parts:
@@ -147,7 +162,7 @@ def _from_folds(tables: Sequence[np.ndarray], count: int) -> _Parts:
     values = np.concatenate([table.ravel() for table in tables])
     within = sum(float(((table - table.mean()) ** 2).sum()) for table in tables)
     if not between_freedom or not within_freedom:
-        return _Parts(0.0, between_freedom, float(values.var(ddof=1)), count - 1, 0.0)
+        return _Parts(0.0, 0, float(values.var(ddof=1)), count - 1, 0.0)
     within /= within_freedom
     between = sum(len(table) * float((table.mean() - values.mean()) ** 2) for table in tables) / between_freedom
     per_block = (count - sum(len(table) ** 2 for table in tables) / count) / between_freedom
