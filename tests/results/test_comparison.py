@@ -112,6 +112,24 @@ def test_missed_structures_cannot_win(tmp_path):
     assert result.comparison.levels["misses"].missed == 0
 
 
+def test_the_next_method_may_be_ahead_on_the_cases_of_the_pair(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    hard = [0.8 + 0.01 * case for case in range(10)]
+    noise = [0.001 * (-1) ** case for case in range(10)]
+    scores = {
+        "a": [*hard, *(value - 0.03 for value in hard)],
+        "b": [value - 0.01 + change for value, change in zip(hard, noise, strict=True)] + hard,
+        "c": [value - 0.1 for value in hard] + [math.nan] * 10,
+    }
+    for order, (method, values) in enumerate(scores.items()):
+        make_run(tmp_path, method, 0, {1: {f"{case:02}": value for case, value in enumerate(values)}}, order)
+    (result,) = compare_study(read_records(tmp_path))
+    # Where c has a value, a is best; over all of its cases, b is surely ahead of it.
+    assert result.comparison.reference == "a" and result.spreads["b"].mean > 0
+    surely = f"{1 - result.spreads['b'].p_false:.3f}"
+    assert surely > "0.9" and f"b is truly better with a probability of {surely}" in comparison_text([result])
+
+
 def test_a_metric_that_no_run_has_a_value_of_is_refused(tmp_path):
     (tmp_path / "study.yaml").write_text("")
     for order, method in enumerate(("a", "b")):

@@ -102,6 +102,12 @@ def test_no_winner_is_named_while_curves_rise(tmp_path):
     assert text.startswith(curves_in_words(results[0].convergence)[0][:-1])
 
 
+def test_gains_of_many_methods_are_told_from_the_smallest_to_the_largest():
+    gains = (2.3, 10.2, 3.0, 4.0, 5.0)
+    found = converge([record(f"m{gain}", line(0.8, gain / 1000)) for gain in gains], "dice")
+    assert "(+2.30 to +10.20 points of Dice" in convergence_words(found)
+
+
 def test_with_too_few_validations_no_winner_is_named():
     found = converge([record(name, {5: 0.1, 10: 0.2}) for name in "ab"], "dice")
     assert not found.settled

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result
 from spineloss.results.convergence import Convergence
-from spineloss.results.score_text import number, points, probability, score_with_unit
+from spineloss.results.score_text import interval, number, points, probability, score_with_unit
 from spineloss.results.statistics import Comparison, Contrast, Verdict
 
 # Beyond this, "about n more cases" would be a number nobody can believe.
@@ -58,10 +58,10 @@ def convergence_words(convergence: Convergence | None) -> str:
         return "whether training had converged is unknown, with too few validations in its last third"
     parts = []
     if rising := convergence.methods("rising"):
-        gains = [number(trends[method].gain, METRICS[metric].scale, signed=True) for method in rising]
+        gains = [trends[method].gain for method in rising]
         parts.append(
             f"{_some(rising, len(trends))} {_was(rising)} still getting better when training ended "
-            f"({_span(gains)} {points(metric)} of {METRICS[metric].title} over its last third)"
+            f"({_span(gains, METRICS[metric].scale)} {points(metric)} of {METRICS[metric].title} over its last third)"
         )
     if convergence.crossing:
         leader, others = convergence.crossing[0][0], [other for _, other in convergence.crossing]
@@ -81,8 +81,10 @@ def _some(methods: Sequence[str], all_methods: int) -> str:
     return _join(methods) if len(methods) <= 4 else f"{len(methods)} of {all_methods} methods"
 
 
-def _span(texts: Sequence[str]) -> str:
-    return _join(texts) if len(texts) <= 4 else f"{min(texts)} to {max(texts)}"
+def _span(gains: Sequence[float], scale: float) -> str:
+    if len(gains) > 4:
+        return interval(min(gains), max(gains), scale, signed=True)
+    return _join([number(gain, scale, signed=True) for gain in gains])
 
 
 def verdict_words(contrast: Contrast, unit: str = "cases") -> str:
@@ -228,9 +230,11 @@ def _order(result: Result) -> str:
     means = {row.method: row.mean for row in rows if row.runs == most}
     if not result.comparison.picked or not means:
         return ""
-    choose = max if METRICS[result.metric].higher_is_better else min
-    following = choose(means, key=lambda method: means[method])
-    chance = probability(result.spreads[following].p_false)
+    sign = 1 if METRICS[result.metric].higher_is_better else -1
+    following = max(means, key=lambda method: sign * means[method])
+    spread = result.spreads[following]
+    # On the cases that both have, it may be ahead.
+    chance = probability(spread.p_false if sign * spread.mean < 0 else 1 - spread.p_false)
     return f"counting the luck of training, {following} is truly better with a probability of {chance}"
 
 
