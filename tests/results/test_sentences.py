@@ -80,9 +80,18 @@ def test_words_of_a_pair():
 
 
 @pytest.mark.parametrize(("few", "words"), [(-3.0, "not on average"), (0.01, None)])
-def test_most_cases_against_the_mean_is_said(few, words):
+def test_ranks_against_the_mean_are_said(few, words):
     differences = [0.01 * index for index in range(1, 12)] + [few]
     columns = {"often": [value + change for value, change in zip(EASY, differences, strict=True)], "ref": EASY}
     pair = findings([columns], reference="ref")[0].comparison.contrasts["often"]
     assert pair.verdict == "better"
     assert (words in caution(pair)) if words else caution(pair) is None
+
+
+def test_a_verdict_by_rank_does_not_speak_of_most_cases():
+    # 25 of 56 cases are better, by much; the others are worse by next to nothing, one of them by very much.
+    differences = [*(0.1 + 0.01 * index for index in range(25)), *(-0.001 - 1e-5 * index for index in range(30)), -9]
+    values = {"often": [0.8 + change for change in differences], "ref": [0.8] * 56}
+    text = answer(findings([values]))
+    assert "by rank, often is better" in text and "most cases" not in text
+    assert caution(findings([values])[0].comparison.contrasts["often"]).startswith("by rank, but not on average")

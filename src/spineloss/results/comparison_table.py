@@ -223,7 +223,8 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
         "Mean ± standard deviation over folds. 95 % CI: of the mean over cases, bootstrap (BCa), not corrected "
         "for the number of methods.",
         "Difference: mean over cases of method − reference. Median: of the same differences.",
-        "Effect: rank-biserial correlation, +1 if every case is above the reference's, −1 if every one is below.",
+        "Effect: rank-biserial correlation, +1 if every case that differs is above the reference's, −1 if every one "
+        "is below.",
         f"p: paired Wilcoxon signed-rank test, Holm-corrected over {family}; within each metric, not across them.",
         "Folds: in how many the mean difference points the same way as over all cases.",
         "Verdict: by p, at 5 %. More cases: for 80 % power, if the differences seen here are the true ones.",

@@ -104,7 +104,7 @@ def how_races_decide(course: Course) -> list[str]:
         f"method is not better than the leader by {margin}. Worse: as sure that it is below the leader.",
         f"The probability that a method better than the winner by {margin} or more was dropped is at most "
         f"{level}, over all methods and rounds.",
-        "p: times the methods that the leader was picked from, which are all that started. Round n may spend "
-        "1 / (n (n + 1)) of the level.",
+        "p: because the leader is picked, times the number of the other methods that started; where the reason is "
+        "worse, times that of all ordered pairs. Round n may spend 1 / (n (n + 1)) of the level.",
         "A dropped method has fewer trainings: elsewhere it is compared on those that it has, and is never best.",
     ]

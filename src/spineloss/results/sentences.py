@@ -75,6 +75,10 @@ def _was(methods: Sequence[str]) -> str:
     return "was" if len(methods) == 1 else "were"
 
 
+def _be(methods: Sequence[str]) -> str:
+    return "is" if len(methods) == 1 else "are"
+
+
 def _some(methods: Sequence[str], all_methods: int) -> str:
     if len(methods) == all_methods > 1:
         return "both methods" if all_methods == 2 else f"all {all_methods} methods"
@@ -118,7 +122,7 @@ def caution(contrast: Contrast) -> str | None:
     if contrast.mean * contrast.effect < 0 and contrast.missed:
         return "because of missed structures: over the cases where both found them, the mean has the other sign"
     if contrast.mean * contrast.effect < 0:
-        return "in most cases, but not on average: a few cases differ strongly in the other direction"
+        return "by rank, but not on average: some cases differ strongly in the other direction"
     if contrast.training_may_explain:
         return (
             "the folds differ more than their cases explain, and by more than the difference itself: "
@@ -138,7 +142,7 @@ def _picked(metric: str, comparison: Comparison) -> str:
         f"it is better than {_names(worse, comparison)}" if worse else "no other method is significantly worse"
     ]
     if better:
-        parts.append(f"most cases are better with {_names(better, comparison)}")
+        parts.append(f"by rank, {_names(better, comparison)} {_be(better)} better")
     return f"{first}: {'; '.join([*parts, *_open(metric, comparison), *_missed(comparison), *_luck(comparison)])}"
 
 
@@ -149,7 +153,7 @@ def _against(metric: str, comparison: Comparison) -> str:
         f"({score_with_unit(metric, level.mean)}, {level.cases} {comparison.unit})"
     )
     decided = [
-        f"{_names(found, comparison)} {'is' if len(found) == 1 else 'are'} {verdict}"
+        f"{_names(found, comparison)} {_be(found)} {verdict}"
         for verdict in ("better", "worse")
         if (found := _with(comparison, verdict))
     ]
@@ -177,12 +181,10 @@ def _luck(comparison: Comparison) -> list[str]:
 def _open(metric: str, comparison: Comparison) -> list[str]:
     parts = []
     if equivalent := _with(comparison, "equivalent"):
-        be = "is" if len(equivalent) == 1 else "are"
         margin = margin_words(metric, comparison)
-        parts.append(f"{_names(equivalent, comparison)} {be} equivalent to it within {margin}")
+        parts.append(f"{_names(equivalent, comparison)} {_be(equivalent)} equivalent to it within {margin}")
     if undecided := _with(comparison, "undecided"):
-        be = "is" if len(undecided) == 1 else "are"
-        parts.append(f"{_names(undecided, comparison)} {be} undecided")
+        parts.append(f"{_names(undecided, comparison)} {_be(undecided)} undecided")
     return parts
 
 

@@ -294,7 +294,7 @@ def rank_biserial(differences: np.ndarray) -> float:
     """The matched-pairs rank-biserial correlation, (W+ - W-) / (W+ + W-), W the rank sums of the Wilcoxon test.
 
     Returns:
-        1 if every case is higher than the reference's, -1 if lower, 0 in balance or where no case differs.
+        1 if every case that differs is higher than the reference's, -1 if lower, 0 in balance or where none does.
 
     References:
         Kerby, The simple difference formula, Comprehensive Psychology 3, 2014.
