@@ -112,6 +112,30 @@ def test_missed_structures_cannot_win(tmp_path):
     assert result.comparison.levels["misses"].missed == 0
 
 
+def test_the_best_is_said_to_be_of_the_cases_that_it_was_picked_on(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    good = [0.8 + 0.01 * case for case in range(10)]
+    # The structure is absent from ten more cases, where one method finds nothing and the other something.
+    scores = {"clean": good + [math.nan] * 10, "hallucinates": [1.01 * value for value in good] + [0.0] * 10}
+    for order, (method, values) in enumerate(scores.items()):
+        make_run(tmp_path, method, 0, {1: {f"{case:02}": value for case, value in enumerate(values)}}, order)
+    text = comparison_text(compare_study(read_records(tmp_path)))
+    assert "hallucinates has the best mean over the 10 cases that every ranked method has (85.34 %)" in text
+    assert "*84.50*" in text and "42.67" in text and "best mean over shared cases is 85.34 %" in text
+
+
+def test_where_every_method_lacks_a_fold_none_is_marked_but_all_are_ranked(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    for order, (method, folds) in enumerate({"x": (0, 1), "y": (1, 2), "z": (1,)}.items()):
+        for fold in folds:
+            scores = {f"{fold}-{case}": 0.7 + 0.1 * fold + 0.01 * order + 0.001 * case for case in range(6)}
+            make_run(tmp_path, method, fold, {1: scores}, order)
+    text = comparison_text(compare_study(read_records(tmp_path)))
+    assert "No method has the trainings of all others, so no mean is marked" in text
+    assert "z has the best mean over 6 cases (82.25 %)" in text
+    assert "neither best nor ranked" not in text and "*" not in text
+
+
 def test_the_next_method_may_be_ahead_on_the_cases_of_the_pair(tmp_path):
     (tmp_path / "study.yaml").write_text("")
     hard = [0.8 + 0.01 * case for case in range(10)]

@@ -6,7 +6,7 @@ from results.demsar import by_case
 from spineloss.results.comparison import Result
 from spineloss.results.ranking import rank
 from spineloss.results.sentences import answer, caution, margin_words, verdict_words
-from spineloss.results.statistics import best_method, compare
+from spineloss.results.statistics import best_method, compare, picked_by
 
 CASES = 12
 EASY = [0.8 + 0.001 * index for index in range(CASES)]
@@ -26,7 +26,9 @@ def findings(columns, reference=None, margin=None, metrics=("dice",)):
         comparison = compare(
             values, chosen, higher_is_better=higher, picked=reference is None, margin=margin, resamples=99
         )
-        found.append(Result(metric, comparison, rank(values, higher_is_better=higher, resamples=999), {}))
+        ranking = rank(values, higher_is_better=higher, resamples=999)
+        pick = None if reference or found else picked_by(values, chosen)
+        found.append(Result(metric, comparison, ranking, {}, pick=pick))
     return found
 
 
@@ -90,7 +92,8 @@ def test_ranks_against_the_mean_are_said(few, words):
 
 def test_a_verdict_by_rank_does_not_speak_of_most_cases():
     # 25 of 56 cases are better, by much; the others are worse by next to nothing, one of them by very much.
-    differences = [*(0.1 + 0.01 * index for index in range(25)), *(-0.001 - 1e-5 * index for index in range(30)), -9]
+    ahead, behind = [0.1 + 0.01 * index for index in range(25)], [0.001 + 1e-5 * index for index in range(30)]
+    differences = [*ahead, *(-change for change in behind), -9]
     values = {"often": [0.8 + change for change in differences], "ref": [0.8] * 56}
     text = answer(findings([values]))
     assert "by rank, often is better" in text and "most cases" not in text

@@ -12,7 +12,7 @@ from spineloss.results.convergence import Convergence, converge
 from spineloss.results.ranking import Ranking, rank
 from spineloss.results.records import Record, case_values, measured, whole_methods
 from spineloss.results.selection import Selection, select
-from spineloss.results.statistics import Comparison, best_method, compare
+from spineloss.results.statistics import Comparison, Pick, best_method, compare, picked_by
 from spineloss.results.table import Summary, summarise
 from spineloss.results.variance import Spread, split_variance, training_differences
 
@@ -24,7 +24,7 @@ class Result:
     """One metric of a study: the comparison, the ranking, and each method's mean and deviation over folds.
 
     Of a metric that decides also the spread of each difference with the luck of training, the winner's curse, and
-    whether training had converged.
+    whether training had converged; of the one that picked the reference, by what.
     """
 
     metric: str
@@ -34,6 +34,7 @@ class Result:
     spreads: dict[str, Spread] = field(default_factory=dict)
     selection: Selection | None = None
     convergence: Convergence | None = None
+    pick: Pick | None = None
 
 
 def compare_study(
@@ -102,6 +103,7 @@ def compare_study(
                 spreads=_spreads(comparison, by_training),
                 selection=select(whole[metric], higher_is_better=higher_is_better),
                 convergence=converge(records, metric),
+                pick=None if reference or metric != decisive else picked_by(whole[decisive], chosen),
             )
         results.append(result)
     return results

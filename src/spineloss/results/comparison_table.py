@@ -127,10 +127,12 @@ def _notes(comparison: Comparison) -> list[str]:
 
 
 def _fewer_notes(result: Result) -> list[str]:
-    """Whose mean is of fewer trainings than the others'."""
-    runs = {method: result.summaries[method].runs for method in result.comparison.levels}
-    most = max(runs.values())
-    fewer = ", ".join(f"{method} ({count} of {most})" for method, count in runs.items() if count < most)
+    """Whose mean is without a training that another method has."""
+    rows = [result.summaries[method] for method in result.comparison.levels]
+    if not any(row.whole for row in rows):
+        return ["No method has the trainings of all others, so no mean is marked: their cases are not the same"]
+    most = max(row.runs for row in rows)
+    fewer = ", ".join(f"{row.method} ({row.runs} of {most})" for row in rows if not row.whole)
     return [f"Fewer trainings, so neither best nor ranked: {fewer}"] if fewer else []
 
 
@@ -182,8 +184,8 @@ def _selection_notes(result: Result) -> list[str]:
     shares = sorted(selection.chosen.items(), key=lambda item: -item[1])
     named = ", ".join(f"{method} {percent(share)}" for method, share in shares[:4] if percent(share))
     return [
-        f"The best mean here is {score_with_unit(metric, selection.observed)}; of the method chosen on cases "
-        f"drawn again, on those not drawn, {score_with_unit(metric, selection.expected)}. Chosen: {named}"
+        f"The best mean over shared cases is {score_with_unit(metric, selection.observed)}; of the method chosen "
+        f"on cases drawn again, on those not drawn, {score_with_unit(metric, selection.expected)}. Chosen: {named}"
     ]
 
 
@@ -223,8 +225,8 @@ def how_to_read(results: Sequence[Result]) -> list[str]:
         "Mean ± standard deviation over folds. 95 % CI: of the mean over cases, bootstrap (BCa), not corrected "
         "for the number of methods.",
         "Difference: mean over cases of method − reference. Median: of the same differences.",
-        "Effect: rank-biserial correlation, +1 if every case that differs is above the reference's, −1 if every one "
-        "is below.",
+        "Effect: rank-biserial correlation, +1 if every case that differs is above the reference's, −1 if "
+        "every one is below.",
         f"p: paired Wilcoxon signed-rank test, Holm-corrected over {family}; within each metric, not across them.",
         "Folds: in how many the mean difference points the same way as over all cases.",
         "Verdict: by p, at 5 %. More cases: for 80 % power, if the differences seen here are the true ones.",

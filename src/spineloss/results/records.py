@@ -73,11 +73,16 @@ def whole_methods(records: Sequence[Record]) -> list[str]:
 
     Others were dropped from a race, failed, or are not finished: their means are over other cases.
     """
+    return complete_methods(records) or list(dict.fromkeys(record.method for record in records))
+
+
+def complete_methods(records: Sequence[Record]) -> list[str]:
+    """The methods that have every fold and repeat that any has; there may be none."""
     found: dict[str, set[tuple[int, int]]] = defaultdict(set)
     for record in records:
         found[record.method].add((record.fold, record.repeat))
     every = set().union(*found.values())
-    return [method for method, places in found.items() if places == every] or list(found)
+    return [method for method, places in found.items() if places == every]
 
 
 def is_missed(scores: Mapping[str, float], metric: str) -> bool:

@@ -7,7 +7,7 @@ from spineloss.metrics import METRICS
 from spineloss.results.comparison import Result
 from spineloss.results.convergence import Convergence
 from spineloss.results.score_text import interval, number, points, probability, score_with_unit
-from spineloss.results.statistics import Comparison, Contrast, Verdict
+from spineloss.results.statistics import Comparison, Contrast, Pick, Verdict
 
 # Beyond this, "about n more cases" would be a number nobody can believe.
 MANY_CASES = 1000
@@ -27,7 +27,7 @@ def answer_sentences(results: Sequence[Result]) -> list[str]:
         results: of `compare_study`, the deciding metric first.
     """
     result, metric, comparison = results[0], results[0].metric, results[0].comparison
-    first = _picked(metric, comparison) if comparison.picked else _against(metric, comparison)
+    first = _picked(metric, comparison, result.pick) if result.pick else _against(metric, comparison)
     clauses = [_next_metrics(results), _stability(result), _order(result), _needed(metric, comparison)]
     doubt = convergence_words(result.convergence)
     if result.convergence is not None and not result.convergence.settled:
@@ -61,7 +61,8 @@ def convergence_words(convergence: Convergence | None) -> str:
         gains = [trends[method].gain for method in rising]
         parts.append(
             f"{_some(rising, len(trends))} {_was(rising)} still getting better when training ended "
-            f"({_span(gains, METRICS[metric].scale)} {points(metric)} of {METRICS[metric].title} over its last third)"
+            f"({_span(gains, METRICS[metric].scale)} {points(metric)} of {METRICS[metric].title} over its last "
+            "third)"
         )
     if convergence.crossing:
         leader, others = convergence.crossing[0][0], [other for _, other in convergence.crossing]
@@ -131,11 +132,14 @@ def caution(contrast: Contrast) -> str | None:
     return None
 
 
-def _picked(metric: str, comparison: Comparison) -> str:
-    level, unit = comparison.levels[comparison.reference], comparison.unit
+def _picked(metric: str, comparison: Comparison, pick: Pick) -> str:
+    level = comparison.levels[comparison.reference]
+    cases = f"{pick.cases} {comparison.unit}"
+    if (level.mean, level.cases) != (pick.mean, pick.cases):
+        cases = f"the {cases} that every ranked method has"
     first = (
-        f"By {METRICS[metric].title}, {comparison.reference} has the best mean over {level.cases} {unit} "
-        f"({score_with_unit(metric, level.mean)})"
+        f"By {METRICS[metric].title}, {comparison.reference} has the best mean over {cases} "
+        f"({score_with_unit(metric, pick.mean)})"
     )
     worse, better = _with(comparison, "worse"), _with(comparison, "better")
     parts = [
@@ -227,9 +231,8 @@ def _stability(result: Result) -> str:
 
 def _order(result: Result) -> str:
     """How likely the order of the best method and the next is false."""
-    most = max((summary.runs for summary in result.summaries.values()), default=0)
     rows = [result.summaries[method] for method in result.spreads]
-    means = {row.method: row.mean for row in rows if row.runs == most}
+    means = {row.method: row.mean for row in rows if row.whole}
     if not result.comparison.picked or not means:
         return ""
     sign = 1 if METRICS[result.metric].higher_is_better else -1

@@ -84,6 +84,14 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """What a method was picked as the best by: its mean over the `cases` that all methods of the choice have."""
+
+    mean: float
+    cases: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All methods on one metric, and each other method against the reference; `unit` is what a case is called."""
 
@@ -123,6 +131,18 @@ def best_method(values: CaseValues, *, higher_is_better: bool) -> str:
         return sign * math.fsum(min(max(values[method][case], -FAR), FAR) for case in cases)
 
     return max(candidates, key=quality)
+
+
+def picked_by(values: CaseValues, method: str) -> Pick:
+    """What `best_method` has seen of the method that it found; missed structures are left out of the mean.
+
+    Args:
+        values: the same as it had.
+        method: the best of them.
+    """
+    found = np.array([values[method][case] for case in shared_cases(values)])
+    finite = found[np.isfinite(found)]
+    return Pick(_mean(finite), len(finite))
 
 
 def compare(

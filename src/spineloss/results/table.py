@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import stdev
-from typing import get_args
+from typing import Any, get_args
 
 from spineloss.errors import UserError
 from spineloss.files import csv_text, write_csv
@@ -16,6 +16,7 @@ from spineloss.results.records import (
     EpochChoice,
     Record,
     chosen_epoch,
+    complete_methods,
     is_missed,
     measured,
     read_records,
@@ -38,7 +39,7 @@ EPOCH_TITLES = {
 class Summary:
     """One metric of a method: the mean over folds, its standard deviation, and the case scores left out.
 
-    `runs` are the trainings of the method, all folds and repeats.
+    `runs` are the trainings of the method, all folds and repeats; `whole` if no method has one that it lacks.
     `undefined` case scores have no value; `missed` of them because the method found nothing of a structure that is
     there, so that the mean is too good.
     """
@@ -52,6 +53,7 @@ class Summary:
     runs: int
     undefined: int
     missed: int
+    whole: bool
 
 
 def summarise(records: Sequence[Record], epoch: EpochChoice = "last") -> list[Summary]:
@@ -70,22 +72,36 @@ def summarise(records: Sequence[Record], epoch: EpochChoice = "last") -> list[Su
     runs: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         runs[record.method].append(record)
-    metrics = measured(records)
-    return [row for method, found in runs.items() for row in _summaries(method, found, metrics, epoch)]
+    metrics, complete = measured(records), complete_methods(records)
+    return [
+        row
+        for method, found in runs.items()
+        for row in _summaries(method, found, metrics, epoch, method in complete)
+    ]
 
 
-def _summaries(method: str, runs: Sequence[Record], metrics: Sequence[str], epoch: EpochChoice) -> list[Summary]:
+def _summaries(
+    method: str, runs: Sequence[Record], metrics: Sequence[str], epoch: EpochChoice, whole: bool
+) -> list[Summary]:
     first = next(iter(runs[0].scores.values()))
     labels = list(dict.fromkeys(label for _, label in first))
     # With several labels, their average within the case comes first.
     shown = (
         [("mean", labels), *((label, [label]) for label in labels)] if len(labels) > 1 else [(labels[0], labels)]
     )
-    return [_summary(method, name, metric, runs, chosen, epoch) for name, chosen in shown for metric in metrics]
+    return [
+        _summary(method, name, metric, runs, chosen, epoch, whole) for name, chosen in shown for metric in metrics
+    ]
 
 
 def _summary(
-    method: str, name: str, metric: str, runs: Sequence[Record], labels: Sequence[str], epoch: EpochChoice
+    method: str,
+    name: str,
+    metric: str,
+    runs: Sequence[Record],
+    labels: Sequence[str],
+    epoch: EpochChoice,
+    whole: bool,
 ) -> Summary:
     folds: dict[int, list[float]] = defaultdict(list)
     undefined = missed = 0
@@ -97,16 +113,19 @@ def _summary(
         missed += sum(is_missed(row, metric) for row in scores)
     means = [average(defined) for each in folds.values() if (defined := [m for m in each if not math.isnan(m)])]
     spread = stdev(means) if len(means) > 1 else math.nan
-    return Summary(method, name, metric, average(means), spread, len(means), len(runs), undefined, missed)
+    return Summary(method, name, metric, average(means), spread, len(means), len(runs), undefined, missed, whole)
 
 
 def write_table(study: Path) -> None:
     """Write `table.csv`: every choice of epoch, shares in [0, 1], distances in mm."""
     records = read_records(study)
-    rows = [
-        {**vars(row), "epoch": choice} for choice in get_args(EpochChoice) for row in summarise(records, choice)
-    ]
+    rows = [_plain(row, choice) for choice in get_args(EpochChoice) for row in summarise(records, choice)]
     write_csv(study / "table.csv", rows, TABLE_COLUMNS)
+
+
+def _plain(row: Summary, epoch: EpochChoice) -> dict[str, Any]:
+    known = {**vars(row), "epoch": epoch}
+    return {column: known[column] for column in TABLE_COLUMNS}
 
 
 def table_text(
@@ -133,7 +152,7 @@ def table_text(
     """
     refuse_unknown_format(format)
     if format == "csv":
-        return csv_text([{**vars(row), "epoch": epoch} for row in rows], TABLE_COLUMNS).rstrip("\n")
+        return csv_text([_plain(row, epoch) for row in rows], TABLE_COLUMNS).rstrip("\n")
     if not rows:
         return "No run is finished yet."
     title = f"Mean ± standard deviation over folds, {EPOCH_TITLES[epoch]}"
@@ -187,12 +206,11 @@ def _fewer(rows: Sequence[Summary], folds: int, runs: int) -> str:
 def best_rows(rows: Sequence[Summary]) -> list[Summary]:
     """The rows of one metric that hold the best mean; none where there is nothing to compare with.
 
-    Means that leave out missed structures, or are of fewer trainings than others, are not compared.
+    Means that leave out missed structures, or are without a training that another method has, are not compared.
     """
     if len(rows) < 2:
         return []
-    most = max(row.runs for row in rows)
-    compared = [row for row in rows if row.runs == most and not row.missed and not math.isnan(row.mean)]
+    compared = [row for row in rows if row.whole and not row.missed and not math.isnan(row.mean)]
     choose = max if METRICS[rows[0].metric].higher_is_better else min
     best = choose((row.mean for row in compared), default=math.nan)
     return [row for row in compared if row.mean == best]
