@@ -89,6 +89,15 @@ def test_cases_needed_by_hand():
     assert more_cases(np.arange(1.0, 6.0), 0.05) == 11 - 5
 
 
+def test_rounding_breaks_no_tie():
+    # Thirds, as of counts over three labels: 1 - 2/3 is above 2/3 - 1/3 in the last digit.
+    values = by_case({"a": [1.0, 1 / 3] * 12, "b": [2 / 3, 2 / 3] * 12})
+    pair = compare(values, "b", higher_is_better=False, resamples=99).contrasts["a"]
+    assert (pair.p, pair.effect, pair.mean) == (1, 0, 0)
+    whole, tenths = np.array([1, -5, 3, 2]), np.array([0.1, -0.5, 0.3, 0.2])
+    assert equivalence_p(tenths, 0.2) == equivalence_p(whole, 2)
+
+
 def test_a_margin_offers_a_second_way_to_decide():
     differences = np.array([1.5, -1.4, 0.3, -0.2, 0.9, -1.0])
     assert more_cases(differences, 0.05, margin=1.0) < more_cases(differences, 0.05)

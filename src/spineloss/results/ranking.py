@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from spineloss.results.averages import CaseValues
-from spineloss.results.statistics import ALPHA, RESAMPLES, in_ranks, shared_cases
+from spineloss.results.statistics import ALPHA, RESAMPLES, in_ranks, rounded, shared_cases
 from spineloss.seeding import generator
 
 
@@ -52,7 +52,8 @@ def rank(values: CaseValues, *, higher_is_better: bool, resamples: int = RESAMPL
     if len(methods) < 2 or len(cases) < 2:
         return None
     sign = -1 if higher_is_better else 1
-    badness = in_ranks(sign * np.array([[values[method][case] for method in methods] for case in cases]))
+    table = np.array([[values[method][case] for method in methods] for case in cases])
+    badness = in_ranks(sign * rounded(table, table))
     ranks = stats.rankdata(badness, axis=1).mean(axis=0)
     order = np.argsort(ranks, kind="stable")
     mean_ranks = {methods[index]: float(ranks[index]) for index in order}
