@@ -182,6 +182,16 @@ def test_folds_that_differ_by_more_than_the_difference_are_explained():
     assert not may_explain([1.0, 1.0, 1.0])
 
 
+@pytest.mark.parametrize("lost", range(3))
+def test_a_fold_in_which_all_is_missed_is_the_farthest(lost):
+    folds = [{f"{case:03}" for case in range(start, start + 8)} for start in (0, 8, 16)]
+    ahead = np.insert([-0.1, -0.1], lost, math.inf)
+    values = by_case({"a": np.repeat(ahead, 8) + np.tile(np.linspace(-0.01, 0.01, 8), 3), "b": np.zeros(24)})
+    by_fold = [of_cases(values, fold) for fold in folds]
+    pair = compare(values, "b", higher_is_better=False, folds=by_fold, resamples=99).contrasts["a"]
+    assert pair.fold_means[lost] == math.inf and pair.agreeing_folds == 2 and pair.training_may_explain
+
+
 def test_mistakes_are_explained():
     values = by_case({"a": [1, 2], "b": [2, 3]})
     with pytest.raises(UserError, match="choose a, b"):

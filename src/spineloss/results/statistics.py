@@ -54,7 +54,7 @@ class Contrast:
     median. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the Wilcoxon test's, `p_holm` the same
     corrected, `p_equivalent` of equivalence, corrected (none without a margin).
     `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. `fold_means`
-    are the mean differences of the folds, `folds_p` of the Kruskal-Wallis test whether they differ more than their
+    are the mean differences of the folds (infinite where all cases of one are missed), `folds_p` of the Kruskal-Wallis test whether they differ more than their
     cases explain (NaN where it is undefined).
     """
 
@@ -216,11 +216,20 @@ def compare(
             p_equivalent=equivalent,
             verdict=verdict,
             more_cases=more_cases(in_ranks(found), level, margin) if verdict == "undecided" else 0,
-            fold_means=tuple(_mean(fold[np.isfinite(fold)]) for fold in by_fold),
+            fold_means=tuple(map(_fold_mean, by_fold)),
             folds_p=_folds_p(by_fold),
         )
     levels = {method: _level(method, values[method], resamples) for method in values}
     return Comparison(reference, picked, margin, unit, levels, contrasts)
+
+
+def _fold_mean(differences: np.ndarray) -> float:
+    """The mean of a fold; where a structure was missed in each of its cases, as far off as those are by rank."""
+    finite = differences[np.isfinite(differences)]
+    if len(finite):
+        return _mean(finite)
+    middle = float(np.median(in_ranks(differences)))
+    return math.copysign(math.inf, middle) if middle else 0.0
 
 
 def _folds_p(by_fold: Sequence[np.ndarray]) -> float:
@@ -265,7 +274,7 @@ def paired_differences(values: CaseValues, method: str, reference: str) -> np.nd
 
 
 def rounded(values: np.ndarray, operands: np.ndarray) -> np.ndarray:
-    """Values to the digits that are no noise of what they were computed from: noise breaks ties, which ranks see."""
+    """Values to the digits that are no noise of what they were computed from: noise breaks ties, and ranks see it."""
     largest = np.abs(operands[np.isfinite(operands)]).max(initial=0)
     return np.round(values, DIGITS - math.ceil(math.log10(largest))) if largest > 0 else values
 
