@@ -100,7 +100,17 @@ def test_rounding_breaks_no_tie():
 
 def test_a_margin_offers_a_second_way_to_decide():
     differences = np.array([1.5, -1.4, 0.3, -0.2, 0.9, -1.0])
-    assert more_cases(differences, 0.05, margin=1.0) < more_cases(differences, 0.05)
+    assert more_cases(differences, 0.05, (1.0, 0.05)) < more_cases(differences, 0.05)
+
+
+def test_a_question_that_is_left_to_one_pair_has_the_level_of_one():
+    changes = np.tile([0.02, -0.02, 0.01, -0.01], 3)
+    unsure = np.tile([1.4, -1.3, 1.6, -1.5], 3)
+    methods = {f"m{index}": changes * (1 + index / 10) for index in range(9)} | {"unsure": unsure}
+    values = by_case(methods | {"reference": np.zeros(12)})
+    found = compare(values, "reference", higher_is_better=True, margin=1.0, resamples=19).contrasts
+    assert [pair.verdict for pair in found.values()] == ["equivalent"] * 9 + ["undecided"]
+    assert found["unsure"].more_cases == more_cases(unsure, 0.05 / 10, (1.0, 0.05))
 
 
 def test_undefined_pairs_are_left_out_and_counted():

@@ -8,26 +8,27 @@ from scipy import stats
 POWER_WANTED = 0.8
 
 
-def more_cases(differences: np.ndarray, level: float, margin: float | None = None) -> float:
+def more_cases(differences: np.ndarray, level: float, equivalence: tuple[float, float] | None = None) -> float:
     """How many more cases would decide a pair with 80 % power, were the observed differences the true ones.
 
-    Better or worse, or equivalent when there is a margin, whichever needs fewer. For planning only: the observed
+    Better or worse, or equivalent where that is asked, whichever needs fewer. For planning only: the observed
     effect is itself uncertain.
 
     Args:
         differences: (cases,) paired differences.
         level: of the test, corrected for the others.
-        margin: of equivalence.
+        equivalence: its margin, and the level of its test, corrected likewise.
 
     Returns:
         At least 1; infinite where the differences point nowhere.
     """
     needed = cases_needed(positive_share(differences), level / 2)
-    if margin is not None:
+    if equivalence is not None:
+        margin, one_sided = equivalence
         # Both one-sided tests have to hold, so each gets half of the probability to miss.
         ends = (positive_share(differences + margin), positive_share(margin - differences))
         needed = min(
-            needed, max(cases_needed(share, level, (1 + POWER_WANTED) / 2, one_way=True) for share in ends)
+            needed, max(cases_needed(share, one_sided, (1 + POWER_WANTED) / 2, one_way=True) for share in ends)
         )
     return max(needed - len(differences), 1)
 

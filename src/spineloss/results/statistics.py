@@ -54,8 +54,8 @@ class Contrast:
     median. `effect` is the rank-biserial correlation in [-1, 1]. `p` is the Wilcoxon test's, `p_holm` the same
     corrected, `p_equivalent` of equivalence, corrected (none without a margin).
     `more_cases` is what an undecided pair still needs (infinite if the data point nowhere), else 0. `fold_means`
-    are the mean differences of the folds (infinite where all cases of one are missed), `folds_p` of the Kruskal-Wallis test whether they differ more than their
-    cases explain (NaN where it is undefined).
+    are the mean differences of the folds (infinite where all cases of one are missed), `folds_p` of the
+    Kruskal-Wallis test whether they differ more than their cases explain (NaN where it is undefined).
     """
 
     cases: int
@@ -194,12 +194,13 @@ def compare(
     differences = [paired_differences(values, *pair) for pair in family]
     p = [difference_p(found) for found in differences]
     p_holm = holm(p)
-    p_equivalent = None if margin is None else holm([equivalence_p(found, margin) for found in differences])
-    level = ALPHA / max(sum(value >= ALPHA for value in p_holm), 1)
+    p_equivalent = [] if margin is None else holm([equivalence_p(found, margin) for found in differences])
+    level = _level_left(p_holm)
+    equivalence = None if margin is None else (margin, _level_left(p_equivalent))
     contrasts = {}
     for index, method in enumerate(others):
         found = differences[index]
-        equivalent = None if p_equivalent is None else p_equivalent[index]
+        equivalent = None if margin is None else p_equivalent[index]
         verdict = _verdict(found, p_holm[index], equivalent, higher_is_better)
         by_fold = [of_fold for fold in folds if len(of_fold := paired_differences(fold, method, reference))]
         finite = found[np.isfinite(found)]
@@ -215,12 +216,17 @@ def compare(
             p_holm=p_holm[index],
             p_equivalent=equivalent,
             verdict=verdict,
-            more_cases=more_cases(in_ranks(found), level, margin) if verdict == "undecided" else 0,
+            more_cases=more_cases(in_ranks(found), level, equivalence) if verdict == "undecided" else 0,
             fold_means=tuple(map(_fold_mean, by_fold)),
             folds_p=_folds_p(by_fold),
         )
     levels = {method: _level(method, values[method], resamples) for method in values}
     return Comparison(reference, picked, margin, unit, levels, contrasts)
+
+
+def _level_left(corrected: Sequence[float]) -> float:
+    """The level of the next of Holm's steps: shared by what is not yet decided."""
+    return ALPHA / max(sum(value >= ALPHA for value in corrected), 1)
 
 
 def _fold_mean(differences: np.ndarray) -> float:
@@ -274,7 +280,7 @@ def paired_differences(values: CaseValues, method: str, reference: str) -> np.nd
 
 
 def rounded(values: np.ndarray, operands: np.ndarray) -> np.ndarray:
-    """Values to the digits that are no noise of what they were computed from: noise breaks ties, and ranks see it."""
+    """Values to the digits that are no noise of what they were computed from: noise breaks the ties of ranks."""
     largest = np.abs(operands[np.isfinite(operands)]).max(initial=0)
     return np.round(values, DIGITS - math.ceil(math.log10(largest))) if largest > 0 else values
 
