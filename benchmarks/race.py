@@ -50,7 +50,7 @@ def simulate(generator: np.random.Generator, truth: np.ndarray, design: Design) 
         cases = np.flatnonzero(fold == number % design.folds)
         luck = design.luck * generator.normal(size=count)
         rest = REST * generator.normal(size=(len(cases), count))
-        values = 85 + truth + hard[cases] + own[cases] + luck + rest
+        values = np.maximum(85 + truth + hard[cases] + own[cases] + luck + rest, 0)
         rounds.append(RaceRound(names, tuple(map(str, cases)), values / 100))
     return rounds
 
@@ -101,7 +101,14 @@ def mixed(generator: np.random.Generator, count: int) -> np.ndarray:
     return truth
 
 
-TRUTHS = {"one ahead": ahead, "all equal": equal, "mixed": mixed, "evenly spread": ladder}
+def collapsed(generator: np.random.Generator, count: int) -> np.ndarray:
+    """As one ahead, but two of three find nothing at all."""
+    truth = ahead(generator, count)
+    truth[count - 2 * count // 3 :] = -200
+    return truth
+
+
+TRUTHS = {"one ahead": ahead, "all equal": equal, "mixed": mixed, "evenly spread": ladder, "collapsed": collapsed}
 
 
 def outcomes(truth_of, count: int, design: Design, rules: Rules) -> list[Outcome]:

@@ -1,7 +1,7 @@
 """A race of methods: after each round of trainings, who is surely worse, or not better by much, is dropped."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,14 +79,18 @@ class RaceRound:
 
     @classmethod
     def of(cls, values: CaseValues) -> "RaceRound":
-        """From method -> case -> value."""
-        cases = shared_cases(values)
+        """From method -> case -> value; no case is left where a method has none at all."""
+        cases = shared_cases(values) if all(map(_measured, values.values())) else []
         table = np.array([[values[method][case] for method in values] for case in cases])
         return cls(tuple(values), tuple(cases), table.reshape(-1, len(values)))
 
     def only(self, methods: Sequence[str]) -> np.ndarray:
         """The values of some of its methods."""
         return self.values[:, [self.methods.index(method) for method in methods]]
+
+
+def _measured(cases: Mapping[str, float]) -> bool:
+    return not all(map(math.isnan, cases.values()))
 
 
 def look(rounds: Sequence[RaceRound], rules: Rules) -> Look:
@@ -156,7 +160,8 @@ def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
     """The standard deviation of what a training adds to the mean of its cases, and its degrees of freedom.
 
     A round is foretold by the mean of the rounds before it; what it deviates by, more or less than the other
-    methods do, is luck. The noise of the round's cases is in it, too, and so counts twice in a difference's error,
+    methods near the leader do, is luck: it decides between those, and methods that all collapse, alike, have none.
+    The noise of the round's cases is in it, too, and so counts twice in a difference's error,
     which is rather too large where cases are few. After the first round there is nothing to foretell with, and the
     methods' deviations from their median bound the luck, as if most were equal, as in experiments without
     replicates. Deviations far beyond the others' (a training that collapsed) are left out.
@@ -170,10 +175,11 @@ def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
     for number, table in enumerate(rounds):
         if not number and len(rounds) > 1:
             continue
-        means = table.values.mean(axis=0)
+        so_far = np.array([each.only(table.methods).mean(axis=0) for each in rounds[: number + 1]])
+        near = _near_the_leader(so_far.mean(axis=0))
+        means = so_far[number, near]
         if number:
-            before = np.mean([each.only(table.methods).mean(axis=0) for each in rounds[:number]], axis=0)
-            means = (means - before) * math.sqrt(number / (number + 1))
+            means = (means - so_far[:number, near].mean(axis=0)) * math.sqrt(number / (number + 1))
         count = len(means)
         deviations.append((means - np.median(means)) * math.sqrt(count / max(count - 1, 1)))
     every = np.concatenate(deviations)
@@ -181,11 +187,24 @@ def _luck(rounds: Sequence[RaceRound]) -> tuple[float, float]:
     return math.sqrt(scatter), max(kept - len(deviations), 1)
 
 
+def _near_the_leader(means: np.ndarray) -> np.ndarray:
+    """Which methods are left once the leader is not far above their median; at least the two best."""
+    order = np.argsort(-means, kind="stable")
+    near = means[order]
+    while near[0] - np.median(near) > _limit(near - np.median(near)):
+        near = near[near > (near[0] + np.median(near)) / 2]
+    return order[: len(near) if len(near) > 2 else 2]
+
+
+def _limit(deviations: np.ndarray) -> float:
+    """How far from 0 a deviation may be and still be one like most others."""
+    pseudo_error = 1.5 * float(np.median(np.abs(deviations)))
+    return pseudo_error * float(stats.t.isf(OUTLIER / 2, len(deviations) / 3))
+
+
 def _without_outliers(deviations: np.ndarray) -> tuple[float, int]:
     """The mean square of deviations around 0 that are not far beyond the others, and how many those are."""
-    pseudo_error = 1.5 * float(np.median(np.abs(deviations)))
-    limit = pseudo_error * float(stats.t.isf(OUTLIER / 2, len(deviations) / 3))
-    kept = deviations[np.abs(deviations) <= limit]
+    kept = deviations[np.abs(deviations) <= _limit(deviations)]
     return float((kept**2).mean()), len(kept)
 
 
