@@ -28,10 +28,11 @@ def test_the_safe_range_is_around_the_best_mean_over_folds():
 
 def test_rates_that_failed_somewhere_are_left_out():
     choices = [
-        choice("m", 0, {0.001: 0.7, 0.01: None, 0.1: 0.8}),
-        choice("m", 1, {0.001: 0.8, 0.01: 0.9, 0.1: 0.7}),
+        choice("m", 0, {0.001: 0.7, 0.01: None, 0.1: 0.8, 0.3: None}),
+        choice("m", 1, {0.0001: None, 0.001: 0.8, 0.01: 0.9, 0.1: 0.7}),
     ]
     (found,) = rate_ranges(choices)
+    assert found.open_end == ""  # lower and higher ones failed
     assert list(found.dice) == [0.001, 0.1] and found.dice == pytest.approx({0.001: 0.75, 0.1: 0.75})
 
 

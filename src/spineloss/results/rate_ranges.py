@@ -15,6 +15,7 @@ class RateRange:
     """The inner Dice of a method by learning rate, and the rates around the best that are within a point of it.
 
     `dice` is the mean over folds, of the rates that all of them trained to the end; `folds` each fold's own.
+    `tried` are the lowest and the highest rate that any of them tried, failed ones too.
     """
 
     method: str
@@ -23,13 +24,15 @@ class RateRange:
     best: float
     low: float
     high: float
+    tried: tuple[float, float]
 
     @property
     def open_end(self) -> str:
         """`lower` or `higher` where the best rate is the last that was tried in that direction, else nothing."""
-        if len(self.dice) < 2 or min(self.dice) < self.best < max(self.dice):
+        lowest, highest = self.tried
+        if lowest == highest or lowest < self.best < highest:
             return ""
-        return "lower" if self.best == min(self.dice) else "higher"
+        return "lower" if self.best == lowest else "higher"
 
 
 def rate_ranges(choices: Sequence[Choice]) -> list[RateRange]:
@@ -39,14 +42,20 @@ def rate_ranges(choices: Sequence[Choice]) -> list[RateRange]:
         choices: of `read_choices`.
     """
     methods: dict[str, list[dict[float, float]]] = defaultdict(list)
+    rates: dict[str, set[float]] = defaultdict(set)
     for choice in choices:
-        tried = {each.rate: each.dice for each in choice.candidates if each.dice is not None}
-        if tried:
-            methods[choice.method].append(tried)
-    return [_range(method, folds) for method, folds in methods.items() if set.intersection(*map(set, folds))]
+        rates[choice.method] |= {each.rate for each in choice.candidates}
+        trained = {each.rate: each.dice for each in choice.candidates if each.dice is not None}
+        if trained:
+            methods[choice.method].append(trained)
+    return [
+        _range(method, folds, (min(rates[method]), max(rates[method])))
+        for method, folds in methods.items()
+        if set.intersection(*map(set, folds))
+    ]
 
 
-def _range(method: str, folds: list[dict[float, float]]) -> RateRange:
+def _range(method: str, folds: list[dict[float, float]], tried: tuple[float, float]) -> RateRange:
     rates = sorted(set.intersection(*map(set, folds)))
     dice = {rate: average([fold[rate] for fold in folds]) for rate in rates}
     best = max(rates, key=lambda rate: dice[rate])
@@ -55,7 +64,7 @@ def _range(method: str, folds: list[dict[float, float]]) -> RateRange:
         low -= 1
     while high < len(rates) - 1 and dice[rates[high + 1]] >= dice[best] - SAFE:
         high += 1
-    return RateRange(method, dice, folds, best, rates[low], rates[high])
+    return RateRange(method, dice, folds, best, rates[low], rates[high], tried)
 
 
 def open_ends_in_words(ranges: Sequence[RateRange]) -> list[str]:
