@@ -186,7 +186,7 @@ def coverage() -> str:
 
     def rows() -> Iterator[list[str]]:
         for name, (draw, truth) in draws.items():
-            for cases in (15, 30, 100):
+            for cases in (3, 5, 15, 30, 100):
                 generator = np.random.default_rng(13)
                 bca, plain = [], []
                 for index in range(600):

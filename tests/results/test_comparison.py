@@ -136,6 +136,21 @@ def test_where_every_method_lacks_a_fold_none_is_marked_but_all_are_ranked(tmp_p
     assert "neither best nor ranked" not in text and "*" not in text
 
 
+@pytest.mark.parametrize(("cases", "words"), [(2, "With 4 cases the"), (10, "With 20 cases the"), (30, "")])
+def test_the_intervals_of_few_cases_are_said_to_be_short(tmp_path, cases, words):
+    (tmp_path / "study.yaml").write_text("")
+    random = np.random.default_rng(0)
+    for order, (method, folds) in enumerate({"a": 2, "b": 2, "dropped": 1}.items()):
+        for fold in range(folds):
+            scores = {f"{fold}-{case}": float(random.uniform(0.5, 0.9)) for case in range(cases)}
+            make_run(tmp_path, method, fold, {1: scores}, order)
+    records = read_records(tmp_path)
+    text = comparison_text(compare_study(records))
+    assert words in text and ("much too short" in text, "a little too short" in text) == (cases == 2, cases == 10)
+    assert "the other sign, not corrected for the picking of the reference." in text
+    assert "for the picking of the reference" not in comparison_text(compare_study(records, reference="a"))
+
+
 def test_the_next_method_may_be_ahead_on_the_cases_of_the_pair(tmp_path):
     (tmp_path / "study.yaml").write_text("")
     hard = [0.8 + 0.01 * case for case in range(10)]
