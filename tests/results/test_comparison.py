@@ -178,12 +178,16 @@ def test_a_metric_that_no_run_has_a_value_of_is_refused(tmp_path):
 
 
 def test_a_table_for_challenger(study):
-    make_run(study, "part", 0, {10: {"0-0": MISSED, "0-1": 0.5}}, order=3)
+    for fold in range(2):
+        missed = {f"{fold}-{case}": 0.5 for case in range(4)} | {f"{fold}-4": math.nan, f"{fold}-5": MISSED}
+        make_run(study, "third", fold, {10: missed}, order=2)
+    make_run(study, "dropped", 0, {10: {"0-0": 0.5, "0-1": 0.5}}, order=3)
     rows = list(csv.DictReader(io.StringIO(challenger_csv(read_records(study), ["dice", "hd95"]))))
-    assert len(rows) == 2 * (12 + 12 + 2)
+    # Of 12 cases 2 have no value of the third; who lacks a fold has no row at all.
+    assert len(rows) == 2 * 3 * 10 and {row["algorithm"] for row in rows} == {"good", "bad", "third"}
     assert rows[0] == {"task": "dice", "case": "0-0", "algorithm": "good", "value": "0.9"}
-    missed = [row["value"] for row in rows if (row["algorithm"], row["case"]) == ("part", "0-0")]
-    assert missed == ["0.0", "NA"]
+    found = [row["value"] for row in rows if (row["algorithm"], row["case"]) == ("third", "0-5")]
+    assert found == ["0.0", "NA"]
 
 
 def test_every_format_says_the_answer_and_the_numbers(study):

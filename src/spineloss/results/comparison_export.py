@@ -7,7 +7,8 @@ from typing import Any
 from spineloss.files import csv_text
 from spineloss.results.comparison import FairEpoch, Result
 from spineloss.results.ranking import group_letters
-from spineloss.results.records import Record, case_values
+from spineloss.results.records import Record, case_values, whole_methods
+from spineloss.results.statistics import shared_cases
 
 COMPARISON_COLUMNS = [
     *("metric", "epoch", "method", "reference", "mean", "std", "folds"),
@@ -31,10 +32,12 @@ def comparison_csv(results: Sequence[Result], epoch: FairEpoch = "last") -> str:
 
 
 def challenger_csv(records: Sequence[Record], metrics: Sequence[str], epoch: FairEpoch = "last") -> str:
-    """The values of every case as challengeR reads them: a task per metric, `NA` where there is no value.
+    """The values of every case as challengeR reads them: a task per metric, `NA` where a structure was missed.
 
-    In R: `as.challenge(subset(read.csv(file), task == "hd95"), case = "case", algorithm = "algorithm", value =
-    "value", smallBetter = TRUE, na.treat = 1000)`, so that a missed structure is the worst there, too.
+    As for the ranking, a case is left out where any method has no value, and a method that lacks a training of
+    another. In R: `as.challenge(subset(read.csv(file), task == "hd95"), case = "case", algorithm = "algorithm",
+    value = "value", smallBetter = TRUE, na.treat = 1000)`, so that a missed structure is the worst there, too;
+    where higher is better, `smallBetter = FALSE, na.treat = 0`.
 
     Args:
         records: of `read_records`; cases of a patient are averaged, as for every statistic.
@@ -45,12 +48,18 @@ def challenger_csv(records: Sequence[Record], metrics: Sequence[str], epoch: Fai
         Wiesenfarth et al., Methods and open-source toolkit for analyzing and visualizing challenge results,
         Scientific Reports 11, 2021.
     """
-    rows = [
-        {"task": metric, "case": case, "algorithm": method, "value": value if math.isfinite(value) else "NA"}
-        for metric in metrics
-        for method, cases in case_values(records, metric, epoch).items()
-        for case, value in cases.items()
-    ]
+    whole = whole_methods(records)
+    compared = [record for record in records if record.method in whole]
+    rows = []
+    for metric in metrics:
+        values = case_values(compared, metric, epoch)
+        shared = shared_cases(values)
+        rows += [
+            {"task": metric, "case": case, "algorithm": method, "value": "NA" if math.isinf(value) else value}
+            for method, cases in values.items()
+            for case, value in cases.items()
+            if case in shared and not math.isnan(value)
+        ]
     return csv_text(rows, ["task", "case", "algorithm", "value"]).rstrip("\n")
 
 
