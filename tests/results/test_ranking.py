@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from results.demsar import DEMSAR, by_case
-from spineloss.results.ranking import critical_difference, indistinct_groups, rank, rank_chances
+from spineloss.results.ranking import critical_difference, group_letters, indistinct_groups, rank, rank_chances
 
 # Demšar's ranks of the same table; at "voting" he breaks a tie by digits that he does not print.
 RANKS = {
@@ -50,6 +51,14 @@ def test_groups_are_the_longest_runs():
     ranks = {"a": 1.0, "b": 1.5, "c": 3.0, "d": 3.4, "e": 9.0}
     assert indistinct_groups(ranks, 2.0) == [["a", "b", "c"], ["b", "c", "d"], ["e"]]
     assert indistinct_groups(ranks, 10) == [list(ranks)]
+
+
+def test_groups_beyond_the_alphabet_have_numbers():
+    ranks = {f"m{index}": float(index) for index in range(60)}
+    values = by_case({method: [rank, rank] for method, rank in ranks.items()})
+    found = replace(rank(values, higher_is_better=False, resamples=9), groups=indistinct_groups(ranks, 1))
+    letters = group_letters(found)
+    assert (letters["m0"], letters["m1"], letters["m52"], letters["m59"]) == ("a", "ab", "Z(53)", "(59)")
 
 
 def test_rank_chances_by_hand():

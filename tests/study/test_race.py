@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,10 @@ def test_who_fails_is_dropped(place, tmp_path):
     run.write_record(run.record() | {"status": "failed", "reason": "no memory"})
     number, drop = read_course(folder).dropped["iou"]
     assert (number, drop.reason) == (1, "failed") and "| failed |" in race_text(folder, "markdown")
+    # In the full study it would have taken as long as the others.
+    course = read_course(folder)
+    others = replace(course, methods=tuple(method for method in course.methods if method != "iou"))
+    assert race_cost(course, folder).all_seconds == pytest.approx(1.5 * race_cost(others, folder).all_seconds)
 
 
 def test_the_cost_counts_what_was_trained(place):

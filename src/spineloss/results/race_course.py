@@ -106,7 +106,7 @@ class Cost:
     """Runs and seconds of training that a race took, and what the full study of its methods takes.
 
     Seconds count those in which learning rates were tried. What was not trained is taken to last as long as the
-    same method's trainings in the race.
+    same method's trainings in the race, and where all of those failed, as the other methods'.
     """
 
     runs: int
@@ -122,7 +122,7 @@ class Cost:
 
 def race_cost(course: Course, folder: Path) -> Cost:
     """What a race cost so far."""
-    spent = full = 0.0
+    spent, full = 0.0, []
     runs = 0
     for method in course.methods:
         places = [
@@ -136,8 +136,9 @@ def race_cost(course: Course, folder: Path) -> Cost:
         runs += len(records)
         spent += math.fsum([*own, *tried])
         if own:
-            full += average(own) * len(course.places) + (average(tried) if tried else 0.0) * folds
-    return Cost(runs, len(course.methods) * len(course.places), spent, full)
+            full.append(average(own) * len(course.places) + (average(tried) if tried else 0.0) * folds)
+    all_seconds = average(full) * len(course.methods) if full else 0.0
+    return Cost(runs, len(course.methods) * len(course.places), spent, all_seconds)
 
 
 def _seconds(record: dict[str, Any]) -> float:

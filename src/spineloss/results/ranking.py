@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from string import ascii_letters
 
 import numpy as np
@@ -117,11 +118,14 @@ def indistinct_groups(mean_ranks: dict[str, float], critical_difference: float) 
 
 
 def group_letters(ranking: Ranking) -> dict[str, str]:
-    """Method -> a letter for each group that it belongs to: methods that share one are not told apart."""
+    """Method -> a letter for each group that it belongs to: methods that share one are not told apart.
+
+    After the last letter groups have numbers, (53) and so on.
+    """
+    numbers = (f"({number})" for number in count(len(ascii_letters) + 1))
+    letters = list(islice(chain(ascii_letters, numbers), len(ranking.groups)))
     return {
-        method: "".join(
-            letter for letter, group in zip(ascii_letters, ranking.groups, strict=False) if method in group
-        )
+        method: "".join(letter for letter, group in zip(letters, ranking.groups, strict=True) if method in group)
         for method in ranking.mean_ranks
     }
 
