@@ -168,7 +168,8 @@ def with_a_margin() -> str:
         "With a margin of 1 point",
         f"{design.patients} patients, {design.folds} folds, {design.repeats} repeats, a luck of {design.luck} "
         "points. Promised: the first column is 5 % at most. Where methods are within the margin of the best, the "
-        "best may be dropped: that is what the margin is for. Where several are left, the best mean wins.",
+        "best may be dropped: that is what the margin is for. Where several are left, the winner is the best "
+        "mean.",
         ["truth", "methods", *OUTCOME],
         rows(),
     )
