@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,8 +64,32 @@ def test_labels_are_averaged_within_the_case(tmp_path):
     make_run(tmp_path, "b", 0, {1: {"1": {"L": 0.2, "R": math.nan}, "2": {"L": 0.7, "R": math.nan}}}, 1)
     values = case_values(read_records(tmp_path), "dice", "last")
     assert values["a"] == pytest.approx({"1": 0.6, "2": 0.5, "3": 0.5})
-    # What b alone has not measured makes its case undefined; what nobody has, is no part of the case.
-    assert math.isnan(values["b"]["1"]) and values["b"]["2"] == 0.7
+    # What b alone has no value of is no part of its case, nor of a's where the two are compared.
+    assert values["b"] == pytest.approx({"1": 0.2, "2": 0.7})
+    assert values.of("a", "b")["a"] == pytest.approx({"1": 0.4, "2": 0.5, "3": 0.5})
+
+
+def test_a_third_method_changes_no_pair(tmp_path):
+    (tmp_path / "study.yaml").write_text("")
+    random = np.random.default_rng(2)
+    for order, method in enumerate("ABC"):
+        for repeat in range(2):
+            scores = {
+                f"{case:02}": {label: float(random.uniform(0.6, 0.8)) + 0.05 * order for label in "12"}
+                for case in range(16)
+            }
+            # The second structure is absent from half of the cases, where C alone finds something.
+            for case in range(8):
+                scores[f"{case:02}"]["2"] = 0.0 if method == "C" else math.nan
+            make_run(tmp_path, method, 0, {1: scores}, order, repeat=repeat)
+    records = read_records(tmp_path)
+    (two,) = compare_study([record for record in records if record.method != "C"], reference="A")
+    (three,) = compare_study(records, reference="A")
+    pair = three.comparison.contrasts["B"]
+    assert pair.cases == 16 and three.comparison.contrasts["C"].cases == 16 and three.ranking.cases == 16
+    assert replace(pair, p_holm=0, more_cases=0) == replace(two.comparison.contrasts["B"], p_holm=0, more_cases=0)
+    assert three.spreads["B"] == two.spreads["B"]
+    assert all(three.comparison.levels[method] == two.comparison.levels[method] for method in "AB")
 
 
 def test_repeats_are_no_new_cases(tmp_path):

@@ -69,9 +69,7 @@ def compare_study(
     values = {metric: case_values(records, metric, epoch) for metric in compared}
     decisive = metrics[0]
     # The others' means are over fewer cases: they are compared on those, but neither picked nor ranked.
-    whole = {
-        metric: {method: found[method] for method in whole_methods(records)} for metric, found in values.items()
-    }
+    whole = {metric: found.of(*whole_methods(records)) for metric, found in values.items()}
     chosen = reference or best_method(whole[decisive], higher_is_better=METRICS[decisive].higher_is_better)
     folds = _trainings(records, repeats=False)
     trainings = _trainings(records, repeats=True)

@@ -48,11 +48,9 @@ def challenger_csv(records: Sequence[Record], metrics: Sequence[str], epoch: Fai
         Wiesenfarth et al., Methods and open-source toolkit for analyzing and visualizing challenge results,
         Scientific Reports 11, 2021.
     """
-    whole = whole_methods(records)
-    compared = [record for record in records if record.method in whole]
     rows = []
     for metric in metrics:
-        values = case_values(compared, metric, epoch)
+        values = case_values(records, metric, epoch).of(*whole_methods(records))
         shared = shared_cases(values)
         rows += [
             {"task": metric, "case": case, "algorithm": method, "value": "NA" if math.isinf(value) else value}

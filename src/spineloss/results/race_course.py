@@ -65,7 +65,7 @@ class Course:
             raise UserError(f"No method of the race is left: all fail on fold {fold}, the first because {reason}.")
         groups = read_folds(folder)["groups"]
         values = case_values([record_of(runs[method], records[method], groups) for method in finished], DECISIVE)
-        rounds = (*self.rounds, RaceRound.of(values))
+        rounds = (*self.rounds, RaceRound.of(values.of(*finished)))
         if not rounds[-1].cases:
             raise UserError(f"No case of fold {fold} has a Dice of every method: leave out what has no structure.")
         seen = look(rounds, self.rules)

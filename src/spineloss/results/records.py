@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spineloss.metrics import METRICS
-from spineloss.results.averages import CaseValues, average, average_groups
+from spineloss.results.averages import Labelled, average
 from spineloss.results.run_folder import Run
 from spineloss.results.study_folder import finished_runs, read_folds
 
@@ -170,11 +170,11 @@ def run_curve(run: Record, metric: str) -> dict[int, float]:
 
 def case_values(
     records: Sequence[Record], metric: str, epoch: EpochChoice = "last", patients: bool = True
-) -> CaseValues:
-    """Method -> patient -> value: averaged over labels, then repeats, then the patient's cases.
+) -> Labelled:
+    """Method -> patient -> value: averaged over repeats, then labels, then the patient's cases.
 
-    Undefined (NaN) if any part of it is; infinitely bad if a structure was missed in any part of it. A label
-    without a value from any method (absent from the case) is no part of the average.
+    Undefined (NaN) if any case of the patient is; infinitely bad if a structure was missed in any part of it. A
+    label of which a method has no value in a repeat of a case (absent from it) is no part of the average.
 
     Args:
         records: of `read_records`.
@@ -183,26 +183,16 @@ def case_values(
         patients: whether the cases of a patient are averaged; without, it is method -> case -> value.
     """
     worst = -math.inf if METRICS[metric].higher_is_better else math.inf
-    scores = [
-        (
-            record.method,
-            {
-                key: worst if is_missed(row, metric) else row[metric]
-                for key, row in record.scores[chosen_epoch(record, metric, epoch)].items()
-            },
-        )
-        for record in records
-    ]
-    defined = {key for _, cases in scores for key, value in cases.items() if not math.isnan(value)}
-    repeats: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for method, cases in scores:
-        labels: dict[str, list[float]] = defaultdict(list)
-        for (case, label), value in cases.items():
-            labels[case] += [value] if (case, label) in defined else []
-        for case, found in labels.items():
-            repeats[method][case].append(average(found))
-    by_case = {
-        method: {case: average(values) for case, values in cases.items()} for method, cases in repeats.items()
+    repeats: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for record in records:
+        cases = repeats.setdefault(record.method, {})
+        for (case, label), row in record.scores[chosen_epoch(record, metric, epoch)].items():
+            value = worst if is_missed(row, metric) else row[metric]
+            cases.setdefault(case, {}).setdefault(label, []).append(value)
+    labels = {
+        method: {
+            case: {label: average(values) for label, values in found.items()} for case, found in cases.items()
+        }
+        for method, cases in repeats.items()
     }
-    groups = records[0].groups if records and patients else {}
-    return {method: average_groups(cases, groups) for method, cases in by_case.items()}
+    return Labelled(labels, records[0].groups if records and patients else {})

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from spineloss.errors import UserError
-from spineloss.results.averages import CaseValues
+from spineloss.results.averages import CaseValues, pair_of
 from spineloss.results.sample_size import more_cases
 from spineloss.seeding import generator
 
@@ -272,8 +272,8 @@ def paired_differences(values: CaseValues, method: str, reference: str) -> np.nd
 
     Infinite where one of them missed a structure, 0 where both did. Rounded, as 2/3 - 1/3 and 1 - 2/3 are a tie.
     """
-    cases = sorted(values.get(method, {}).keys() & values.get(reference, {}).keys())
-    both = np.array([(values[method][case], values[reference][case]) for case in cases]).reshape(-1, 2)
+    mine, theirs = pair_of(values, method, reference)
+    both = np.array([(mine[case], theirs[case]) for case in sorted(mine.keys() & theirs.keys())]).reshape(-1, 2)
     first, second = both[~np.isnan(both).any(axis=1)].T
     alike = np.isinf(first) & np.isinf(second)
     return rounded(np.where(alike, 0, first) - np.where(alike, 0, second), both)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from spineloss.results.averages import CaseValues
+from spineloss.results.averages import CaseValues, pair_of
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,8 @@ def training_differences(trainings: Sequence[CaseValues], method: str, reference
     """
     found = []
     for values in trainings:
-        theirs = values.get(reference, {})
-        differences = {
-            case: value - theirs[case] for case, value in values.get(method, {}).items() if case in theirs
-        }
+        mine, theirs = pair_of(values, method, reference)
+        differences = {case: value - theirs[case] for case, value in mine.items() if case in theirs}
         finite = {case: value for case, value in differences.items() if math.isfinite(value)}
         if finite:
             found.append(finite)
