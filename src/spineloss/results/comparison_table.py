@@ -223,7 +223,7 @@ def _short_intervals(result: Result) -> list[str]:
     if fewest < VERY_FEW_CASES:
         return [
             f"With {fewest} {unit} the intervals of the mean are much too short: with 5 they hold the true mean "
-            "in 80 to 87 of 100 studies, with 3 in 60 to 75, not in 95."
+            "in 79 to 86 of 100 studies, with 3 in 66 to 76, not in 95."
         ]
     if fewest < FEW_CASES:
         return [
